@@ -1,0 +1,46 @@
+"""What holds for every test: hypothesis is deterministic, and a trio test ends with no task left over."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import settings
+
+# No wall clock (deadline), no memory of earlier runs (database), the same examples each time (derandomize).
+settings.register_profile("house", deadline=None, database=None, derandomize=True, print_blob=True)
+settings.load_profile("house")
+
+
+def living_tasks() -> set[trio.lowlevel.Task]:
+    """Every task of this run, trio's own included."""
+    root = trio.lowlevel.current_root_task()
+    assert root is not None
+    found = {root}
+    waiting = [root]
+    while waiting:
+        for nursery in waiting.pop().child_nurseries:
+            waiting += nursery.child_tasks
+            found |= nursery.child_tasks
+    return found
+
+
+async def run_to_the_last_task(test: Callable[[], Awaitable[None]]) -> None:
+    """Run the test with its fixtures; what it started outside their nurseries (system tasks) must have ended, too."""
+    before = living_tasks()
+    await test()
+    left = sorted(task.name for task in living_tasks() - before)
+    assert not left, f"tasks left over by the test: {left}"
+
+
+def trio_run_to_the_last_task(test: Callable[[], Awaitable[None]], **options: Any) -> None:
+    """`trio.run` for pytest-trio, with the check above."""
+    trio.run(run_to_the_last_task, test, **options)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """pytest-trio takes the runner from the first `trio` marker that names one."""
+    for item in items:
+        if item.get_closest_marker("trio") is not None:
+            item.add_marker(pytest.mark.trio(run=trio_run_to_the_last_task), append=False)
