@@ -1,0 +1,104 @@
+"""The per-request era's rules: a request that carries all that is needed to answer it (2026-07-28, basic/index).
+
+It refuses to remember anything from one request to the next.
+"""
+
+from typing import Any
+
+import attrs
+
+from trio_mcp.protocol.errors import (
+    INVALID_REQUEST,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    McpError,
+    invalid_params,
+    method_not_found,
+)
+from trio_mcp.protocol.headers import PROTOCOL_VERSION, Headers, check_standard, mismatch
+from trio_mcp.protocol.methods import METHODS, Direction, Method, find_request
+from trio_mcp.protocol.revisions import LATEST, REVISIONS, SUPPORTED_VERSIONS, Revision
+from trio_mcp.wire.base import CLIENT_CAPABILITIES_KEY, LOG_LEVEL_KEY, PROTOCOL_VERSION_KEY, UNSET, RequestId
+from trio_mcp.wire.jsonrpc import Request
+from trio_mcp.wire.lifecycle import ClientCapabilities, RequestMeta, RequestParams
+from trio_mcp.wire.logging import SEVERITY
+
+
+@attrs.frozen(slots=True)
+class OpenedRequest:
+    """A request whose envelope is in order."""
+
+    id: RequestId
+    method: Method
+    params: Any
+    meta: RequestMeta
+    capabilities: ClientCapabilities
+    revision: Revision
+
+
+_BARE = METHODS["server/discover"]
+
+
+def open_request(request: Request, headers: Headers | None) -> OpenedRequest:
+    """Check a request's metadata, its headers (HTTP only) and its parameters, in this order.
+
+    Raises:
+        McpError: -32602 metadata missing or wrong, -32022 an unsupported revision, -32020 headers that do not agree,
+            -32601 a method this revision does not have, -32602 wrong parameters.
+    """
+    method = METHODS.get(request.method)
+    fault: McpError | None = None
+    try:
+        params: RequestParams = (method or _BARE).read(request.params)
+    except McpError as error:
+        # Headers and version come first, so read the metadata alone and keep the fault for its turn.
+        fault = error
+        params = _BARE.read(request.params)
+    meta, revision = params.meta, LATEST
+    if meta is None or meta.protocol_version is UNSET or isinstance(meta.client_capabilities, type(UNSET)):
+        missing = PROTOCOL_VERSION_KEY if meta is None or meta.protocol_version is UNSET else CLIENT_CAPABILITIES_KEY
+        raise invalid_params(f"Invalid params: _meta lacks {missing}")
+    version = str(meta.protocol_version)
+    if headers is not None:
+        name = None
+        if fault is None and method is not None and method.named_by is not None:
+            name = getattr(params, method.named_by)
+        if version not in REVISIONS and headers.text(PROTOCOL_VERSION) == version:
+            raise unsupported(version)
+        check_standard(headers, version, request.method, name)
+    revision_named = REVISIONS.get(version)
+    if revision_named is None or not revision_named.per_request:
+        raise unsupported(version)
+    revision = revision_named
+    row = find_request(request.method, revision, Direction.TO_SERVER)
+    if row is None:
+        raise method_not_found(request.method)
+    if fault is not None:
+        raise fault
+    if meta.log_level is not None and meta.log_level not in SEVERITY:
+        raise invalid_params(f"Invalid params: {LOG_LEVEL_KEY} must be one of {', '.join(SEVERITY)}")
+    return OpenedRequest(request.id, row, params, meta, meta.client_capabilities, revision)
+
+
+def check_notification_headers(headers: Headers, method: str) -> None:
+    """Headers of a posted notification may be absent (the revision does not define them) but must not lie.
+
+    Raises:
+        McpError: -32020.
+    """
+    sent = headers.text(b"mcp-method")
+    if sent is not None and sent != method:
+        raise mismatch(f"Mcp-Method is {sent!r} but the body says {method!r}")
+
+
+def unsupported(version: str) -> McpError:
+    """-32022 with the revisions that are spoken here (basic/versioning: Protocol Version Negotiation)."""
+    return McpError(
+        UNSUPPORTED_PROTOCOL_VERSION,
+        f"Unsupported protocol version: {version}",
+        {"supported": list(SUPPORTED_VERSIONS), "requested": version},
+    )
+
+
+def batch_refused() -> McpError:
+    """-32600: this revision has no batches."""
+    return McpError(INVALID_REQUEST, "Invalid Request: batches are not part of this protocol version")

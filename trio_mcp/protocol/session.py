@@ -1,0 +1,202 @@
+"""The session era's rules: handshake and in-flight requests, for either side (2025-11-25, basic/lifecycle).
+
+Theory of operation. A session is in one `State`. Only the steps in `_TRANSITIONS` move it; every other
+step from every other state is a protocol error. Beside the state stand two sets: `incoming`, requests of the peer
+that we owe an answer, and `outgoing`, requests of ours that await one. A message is judged against these
+three and nothing else, so two machines wired back to back can be tested without any I/O.
+
+It refuses to decide what an answer says, to touch a clock, and to read the bytes of a message.
+"""
+
+from enum import Enum
+from typing import Final
+
+from trio_mcp.protocol.errors import INVALID_REQUEST, McpError, method_not_found
+from trio_mcp.protocol.events import (
+    CancelReceived,
+    Event,
+    Ignored,
+    Initialized,
+    InitializeReceived,
+    ProgressReceived,
+    RequestReceived,
+    ResponseReceived,
+)
+from trio_mcp.protocol.methods import METHODS, Direction, find_request
+from trio_mcp.protocol.revisions import LATEST_SESSION, Revision, negotiate
+from trio_mcp.wire.base import RequestId
+from trio_mcp.wire.jsonrpc import Message, Notification, Request, Response
+from trio_mcp.wire.lifecycle import ClientCapabilities, Implementation
+
+
+class Role(Enum):
+    """Which side of the session this machine plays; the value is the direction of what it receives."""
+
+    SERVER = Direction.TO_SERVER
+    CLIENT = Direction.TO_CLIENT
+
+
+class State(Enum):
+    """Where the handshake stands."""
+
+    NEW = "before initialize"
+    INITIALIZING = "initialize is being answered"
+    READY = "in operation"
+    CLOSED = "closed"
+
+
+class Step(Enum):
+    """What moves the handshake."""
+
+    INITIALIZE = "initialize"
+    ANSWERED = "initialize answered"
+    REFUSED = "initialize refused"
+    CLOSE = "close"
+
+
+_TRANSITIONS: Final[dict[tuple[State, Step], State]] = {
+    (State.NEW, Step.INITIALIZE): State.INITIALIZING,
+    (State.INITIALIZING, Step.ANSWERED): State.READY,
+    (State.INITIALIZING, Step.REFUSED): State.NEW,
+    (State.NEW, Step.CLOSE): State.CLOSED,
+    (State.INITIALIZING, Step.CLOSE): State.CLOSED,
+    (State.READY, Step.CLOSE): State.CLOSED,
+    (State.CLOSED, Step.CLOSE): State.CLOSED,
+}
+
+
+class SessionProtocol:
+    """One session's protocol state.
+
+    Attributes:
+        state: where the handshake stands.
+        revision: what was negotiated; before that the newest of the era.
+        client_info, client_capabilities: what `initialize` said.
+        incoming: ids of the peer's requests in flight, with their method.
+        outgoing: ids of our requests in flight, with their method.
+    """
+
+    __slots__ = (
+        "client_capabilities",
+        "client_info",
+        "incoming",
+        "initialized",
+        "next_id",
+        "outgoing",
+        "revision",
+        "role",
+        "state",
+    )
+
+    def __init__(self, role: Role = Role.SERVER) -> None:
+        self.role = role
+        self.state = State.NEW
+        self.revision: Revision = LATEST_SESSION
+        self.initialized = False
+        self.client_info: Implementation | None = None
+        self.client_capabilities = ClientCapabilities()
+        self.incoming: dict[RequestId, str] = {}
+        self.outgoing: dict[RequestId, str] = {}
+        self.next_id = 1
+
+    def _move(self, step: Step) -> None:
+        try:
+            self.state = _TRANSITIONS[self.state, step]
+        except KeyError:
+            raise McpError(INVALID_REQUEST, f"{step.value} is not possible: {self.state.value}") from None
+
+    def receive(self, message: Message) -> Event:
+        """Judge one message of the peer.
+
+        Raises:
+            McpError: the message is a request that must be answered with this error. The state is unchanged.
+        """
+        if isinstance(message, Request):
+            return self._receive_request(message)
+        if isinstance(message, Notification):
+            return self._receive_notification(message)
+        return self._receive_response(message)
+
+    def _receive_request(self, request: Request) -> Event:
+        name, id = request.method, request.id
+        method = find_request(name, self.revision, self.role.value)
+        if self.state is not State.READY and name not in ("initialize", "ping"):
+            raise McpError(INVALID_REQUEST, f"{name} before initialize: send initialize first")
+        if method is None:
+            raise method_not_found(name)
+        if id in self.incoming:
+            raise McpError(INVALID_REQUEST, f"Request id {id!r} is still in flight")
+        if name == "initialize" and self.state is not State.NEW:
+            raise McpError(INVALID_REQUEST, "This session is initialized already")
+        params = method.read(request.params)
+        self.incoming[id] = name
+        if name != "initialize":
+            return RequestReceived(id, method, params)
+        self._move(Step.INITIALIZE)
+        self.revision = negotiate(params.protocol_version)
+        self.client_info = params.client_info
+        self.client_capabilities = params.capabilities
+        return InitializeReceived(id, params)
+
+    def _receive_notification(self, notification: Notification) -> Event:
+        method = METHODS.get(notification.method)
+        if method is None or not method.notification or not method.within(self.revision):
+            return Ignored(f"unknown notification {notification.method}")
+        try:
+            params = method.read(notification.params)
+        except McpError as error:
+            return Ignored(error.message)
+        if method.name == "notifications/initialized":
+            self.initialized = True
+            return Initialized()
+        if method.name == "notifications/cancelled":
+            id = params.request_id
+            if id not in self.incoming:
+                return Ignored("cancellation of a request that is not in flight")
+            if self.incoming[id] == "initialize":
+                return Ignored("initialize cannot be cancelled")
+            return CancelReceived(id, params.reason)
+        if method.name == "notifications/progress":
+            return ProgressReceived(params.progress_token, params)
+        return Ignored(method.name)
+
+    def _receive_response(self, response: Response) -> Event:
+        if response.id is None or response.id not in self.outgoing:
+            return Ignored("an answer to nothing that was asked")
+        method = self.outgoing.pop(response.id)
+        if method == "initialize":
+            self._move(Step.ANSWERED if response.error is None else Step.REFUSED)
+        return ResponseReceived(response.id, response.result, response.error)
+
+    def answer(self, id: RequestId, *, refused: bool = False) -> bool:
+        """Note that the answer to a request of the peer goes out; False where none is owed (cancelled, closed)."""
+        method = self.incoming.pop(id, None)
+        if method == "initialize":
+            self._move(Step.REFUSED if refused else Step.ANSWERED)
+        return method is not None
+
+    def ask(self, method: str) -> RequestId:
+        """Note that a request of ours goes out, and give its id.
+
+        Raises:
+            McpError: this revision has no such request in our direction.
+        """
+        receiver = Direction.TO_CLIENT if self.role is Role.SERVER else Direction.TO_SERVER
+        if find_request(method, self.revision, receiver) is None:
+            raise method_not_found(method)
+        if method == "initialize":
+            self._move(Step.INITIALIZE)
+        id = self.next_id
+        self.next_id += 1
+        self.outgoing[id] = method
+        return id
+
+    def abandon(self, id: RequestId) -> bool:
+        """Note that we no longer await an answer; False where it came already."""
+        return self.outgoing.pop(id, None) is not None
+
+    def close(self) -> None:
+        """End the session: nothing is owed or awaited any more."""
+        self._move(Step.CLOSE)
+        self.incoming.clear()
+        self.outgoing.clear()
