@@ -1,0 +1,97 @@
+"""The ASGI application: one endpoint, and the one fork between the eras. Refuses to know how it is served."""
+
+import logging
+
+from trio_mcp.http import per_request_endpoint, session_endpoint
+from trio_mcp.http.asgi import TEXT_TYPE, BodyTooLargeError, ClientGoneError, Exchange, Receive, Scope, Send
+from trio_mcp.http.message import respond_error
+from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE
+from trio_mcp.protocol.headers import PROTOCOL_VERSION, SESSION_ID, is_json
+from trio_mcp.protocol.inbound import era_of, names_per_request
+from trio_mcp.protocol.revisions import Era
+from trio_mcp.runtime.host import Host
+from trio_mcp.wire.jsonrpc import Request, WireError, decode, decode_batch, is_batch
+
+_log = logging.getLogger("trio_mcp.http")
+
+_ALLOW = ((b"allow", b"GET, POST, DELETE"),)
+
+
+class McpApp:
+    """One host's MCP endpoint as an ASGI application, without lifespan: whoever serves it runs the host.
+
+    Args:
+        path: of the endpoint; None: `Settings.path`.
+    """
+
+    def __init__(self, host: Host, *, path: str | None = None) -> None:
+        self.host = host
+        self.path = (path or host.server.settings.path).rstrip("/") or "/"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request; refuse a WebSocket."""
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        exchange = Exchange(scope, receive, send, self.host.server.settings)
+        try:
+            await self._serve(exchange)
+        except ClientGoneError:
+            _log.debug("%s %s: the client is gone", exchange.method, exchange.path)
+        except BodyTooLargeError:
+            limit = self.host.server.settings.max_body
+            text = f"Content Too Large: a message may have {limit} bytes (Settings.max_body)"
+            await respond_error(exchange, 413, INVALID_REQUEST, text, headers=((b"connection", b"close"),))
+
+    async def _serve(self, exchange: Exchange) -> None:
+        path = exchange.path.removeprefix(exchange.scope.get("root_path", "")).rstrip("/") or "/"
+        if path != self.path:
+            text = f"Not Found. The MCP endpoint is {self.path}\n"
+            await exchange.respond(404, text.encode(), (TEXT_TYPE,))
+        elif not self.host.running:
+            await respond_error(exchange, 503, UNAVAILABLE, "The server is not running: run its lifespan")
+        elif exchange.method == "POST":
+            await self._post(exchange)
+        elif self.host.draining:
+            await respond_error(exchange, 503, UNAVAILABLE, "The server is shutting down")
+        elif exchange.method in ("GET", "DELETE"):
+            version = exchange.headers.text(PROTOCOL_VERSION)
+            if names_per_request(version) and SESSION_ID not in exchange.headers:
+                await self._not_allowed(exchange)
+            elif exchange.method == "GET":
+                await session_endpoint.get(self.host, exchange)
+            else:
+                await session_endpoint.delete(self.host, exchange)
+        else:
+            await self._not_allowed(exchange)
+
+    async def _not_allowed(self, exchange: Exchange) -> None:
+        await respond_error(exchange, 405, INVALID_REQUEST, "Method Not Allowed", headers=_ALLOW)
+
+    async def _post(self, exchange: Exchange) -> None:
+        headers, settings = exchange.headers, self.host.server.settings
+        if not is_json(headers.get(b"content-type")):
+            text = "Unsupported Media Type: send Content-Type: application/json"
+            await respond_error(exchange, 415, INVALID_REQUEST, text)
+            return
+        body = await exchange.read_body()
+        session_id, version = headers.text(SESSION_ID), headers.text(PROTOCOL_VERSION)
+        try:
+            if is_batch(body):
+                messages = decode_batch(body, max_depth=settings.max_depth)
+                if session_id is None or names_per_request(version):
+                    raise WireError(INVALID_REQUEST, "Invalid Request: batches are not part of this protocol version")
+                await session_endpoint.post_batch(self.host, exchange, messages)
+                return
+            message = decode(body, max_depth=settings.max_depth)
+        except WireError as error:
+            await respond_error(exchange, 400, error.code, error.message, id=error.id)
+            return
+        if self.host.draining and isinstance(message, Request):  # answers that running calls wait for still come in
+            await respond_error(exchange, 503, UNAVAILABLE, "The server is shutting down", id=message.id)
+            return
+        if era_of(message, session_id=session_id, version_header=version) is Era.PER_REQUEST:
+            await per_request_endpoint.post(self.host, exchange, message)
+        else:
+            await session_endpoint.post(self.host, exchange, message)

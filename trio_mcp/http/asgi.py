@@ -1,0 +1,160 @@
+"""`Exchange`: one HTTP request and its response over ASGI, bounded in size and time.
+
+A client that leaves is a cancellation here, not a message. It refuses to know MCP:
+what a status means is the endpoints' concern.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import trio
+
+from trio_mcp.protocol.headers import Headers
+from trio_mcp.settings import Settings
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
+TEXT_TYPE: Final[Header] = (b"content-type", b"text/plain; charset=utf-8")
+SSE_HEADERS: Final[tuple[Header, ...]] = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class ClientGoneError(Exception):
+    """The client went away, or did not read within `Settings.write_timeout`."""
+
+
+class BodyTooLargeError(Exception):
+    """The request's body is larger than `Settings.max_body`."""
+
+
+class Exchange:
+    """One request and its response.
+
+    Attributes:
+        headers: of the request.
+        started, finished: how far the response is.
+    """
+
+    __slots__ = ("_receive", "_send", "_settings", "finished", "headers", "method", "path", "scope", "started")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers = Headers(scope["headers"])
+        self.started = False
+        self.finished = False
+        self._receive = receive
+        self._send = send
+        self._settings = settings
+
+    async def read_body(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            BodyTooLargeError: it is, or says that it is, larger than `Settings.max_body`.
+            ClientGoneError: the client left before the end.
+        """
+        limit = self._settings.max_body
+        declared = self.headers.text(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > limit:
+            raise BodyTooLargeError
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+            if len(body) > limit:
+                raise BodyTooLargeError
+            return body
+        return await self._read_pieces(message, limit)
+
+    async def _read_pieces(self, message: dict[str, Any], limit: int) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        while message["type"] == "http.request":
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > limit:
+                raise BodyTooLargeError
+            if not message.get("more_body", False):
+                return b"".join(pieces)
+            message = await self._receive()
+        raise ClientGoneError
+
+    async def respond(self, status: int, body: bytes = b"", headers: Iterable[Header] = ()) -> None:
+        """Send a whole response.
+
+        Raises:
+            ClientGoneError: it could not be written in time.
+        """
+        self.started = self.finished = True
+        sent = [*headers]
+        if status != 204:  # RFC 9110 section 8.6: no length where there is no content
+            sent.append((b"content-length", str(len(body)).encode("ascii")))
+        start = {"type": "http.response.start", "status": status, "headers": sent}
+        with trio.move_on_after(self._settings.write_timeout) as write_scope:
+            await self._send(start)
+            await self._send({"type": "http.response.body", "body": body})
+        if write_scope.cancelled_caught:
+            raise ClientGoneError
+
+    async def start_stream(self, headers: Iterable[Header] = (), first: bytes = b"") -> None:
+        """Begin a stream of events, with what is there already.
+
+        Raises:
+            ClientGoneError: it could not be written in time.
+        """
+        self.started = True
+        start = {"type": "http.response.start", "status": 200, "headers": [*SSE_HEADERS, *headers]}
+        with trio.move_on_after(self._settings.write_timeout) as write_scope:
+            await self._send(start)
+            await self._send({"type": "http.response.body", "body": first, "more_body": True})
+        if write_scope.cancelled_caught:
+            raise ClientGoneError
+
+    async def write(self, data: bytes) -> None:
+        """Write a part of a stream.
+
+        Raises:
+            ClientGoneError: it could not be written in time.
+        """
+        with trio.move_on_after(self._settings.write_timeout) as write_scope:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        if write_scope.cancelled_caught:
+            raise ClientGoneError
+
+    async def finish(self) -> None:
+        """End a stream with its terminator. Cancellation: the connection is left to the server to close."""
+        if not self.finished:
+            self.finished = True
+            with trio.move_on_after(self._settings.write_timeout):
+                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _watch(self, cancel: Callable[[str], None]) -> None:
+        """Cancel when the client leaves before the response is whole."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self.finished:
+            cancel("the client disconnected")
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[trio.Nursery]:
+        """A nursery that lasts as long as the client: leaving it, or the client leaving, cancels what runs in it.
+
+        Call it once the body is read.
+        """
+        async with trio.open_nursery() as exchange_nursery:
+            exchange_nursery.start_soon(
+                self._watch, exchange_nursery.cancel_scope.cancel, name=f"watch for disconnect of {self.path}"
+            )
+            with suppress(ClientGoneError):  # no error: whatever ran for this client ends here
+                yield exchange_nursery
+            exchange_nursery.cancel_scope.cancel("the response is complete")

@@ -1,0 +1,36 @@
+"""`GET /health`: 200 while the server takes work, 503 while it starts or drains. Needs no Host check and no token."""
+
+from typing import Final
+
+import msgspec
+
+from trio_mcp.http.asgi import JSON_TYPE, App, Exchange, Receive, Scope, Send
+from trio_mcp.runtime.host import Host
+
+PATH: Final = "/health"
+
+
+class Health:
+    """Answers `/health` and passes everything else on."""
+
+    def __init__(self, app: App, host: Host) -> None:
+        self._app = app
+        self._host = host
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] not in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        host = self._host
+        healthy = host.running and not host.draining
+        body = {
+            "status": "healthy" if healthy else "unavailable",
+            "server": host.server.name,
+            "version": host.server.info.version,
+            "sessions": len(host.sessions),
+            "calls": len(host.calls),
+        }
+        exchange = Exchange(scope, receive, send, host.server.settings)
+        encoded = b"" if scope["method"] == "HEAD" else msgspec.json.encode(body)
+        await exchange.respond(200 if healthy else 503, encoded, (JSON_TYPE, (b"cache-control", b"no-store")))

@@ -1,0 +1,112 @@
+"""Host and Origin: what stands between a local server and DNS rebinding (streamable-http: Security & Endpoint).
+
+Bound to loopback, only loopback names are served unless `Settings.allowed_hosts` says otherwise. A browser's
+Origin must be of an allowed host, or listed in `Settings.allowed_origins`. Requests without an Origin are no browser's.
+"""
+
+import ipaddress
+from typing import Final
+from urllib.parse import urlsplit
+
+from trio_mcp.http.asgi import App, Exchange, Receive, Scope, Send
+from trio_mcp.http.message import respond_error
+from trio_mcp.protocol.errors import INVALID_REQUEST
+from trio_mcp.runtime.host import Host
+
+LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address or name means this machine only; an empty one and 0.0.0.0 do not."""
+    try:
+        return ipaddress.ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return address == "localhost" or address.endswith(".localhost")
+
+
+class OriginGuard:
+    """Refuses requests for other hosts (421) and from other origins (403).
+
+    Args:
+        loopback: whether the server is bound to loopback; None asks the connection's own address.
+    """
+
+    def __init__(self, app: App, host: Host, *, loopback: bool | None = None) -> None:
+        settings = host.server.settings
+        self._app = app
+        self._host = host
+        self._loopback = loopback
+        self._hosts = settings.allowed_hosts
+        self._origins = settings.allowed_origins
+        self._known: set[tuple[bytes, bytes]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        host = origin = b""
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value
+            elif name == b"origin":
+                origin = value
+        if (host, origin) in self._known:
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope, host.decode("latin-1").strip(), origin.decode("latin-1").strip())
+        if refusal is None:
+            if len(self._known) < 1000:
+                self._known.add((host, origin))
+            await self._app(scope, receive, send)
+            return
+        status, message = refusal
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        exchange = Exchange(scope, receive, send, self._host.server.settings)
+        await respond_error(exchange, status, INVALID_REQUEST, message)
+
+    def _refusal(self, scope: Scope, host: str, origin: str) -> tuple[int, str] | None:
+        allowed = self._allowed_hosts(scope)
+        if allowed is not None and not _host_matches(host, allowed):
+            return 421, (
+                f"Misdirected Request: this server does not answer for Host {host!r}."
+                f" To widen: --allowed-host NAME or Settings(allowed_hosts=[…])"
+            )
+        if origin and not self._origin_matches(origin, host, allowed):
+            return 403, (
+                f"Forbidden: Origin {origin!r} is not allowed."
+                f" To widen: --allowed-origin {origin} or Settings(allowed_origins=[…])"
+            )
+        return None
+
+    def _allowed_hosts(self, scope: Scope) -> tuple[str, ...] | None:
+        """The host names served, or None for any."""
+        if self._hosts is not None:
+            return None if "*" in self._hosts else self._hosts
+        loopback = self._loopback
+        if loopback is None:
+            server = scope.get("server")
+            loopback = server is not None and is_loopback(server[0] or "")
+        return LOOPBACK_NAMES if loopback else None
+
+    def _origin_matches(self, origin: str, host: str, allowed: tuple[str, ...] | None) -> bool:
+        if self._origins is not None and ("*" in self._origins or origin in self._origins):
+            return True
+        netloc = urlsplit(origin).netloc
+        if not netloc:  # "null": a sandboxed page or a file
+            return False
+        return _host_matches(netloc, allowed) if allowed is not None else netloc.lower() == host.lower()
+
+
+def _host_matches(host: str, allowed: tuple[str, ...]) -> bool:
+    """Whether `host`, with or without its port, is one of the allowed."""
+    host = host.lower()
+    name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+    for pattern in allowed:
+        pattern = pattern.lower()
+        if pattern in (host, name) or (pattern.startswith("*.") and name.endswith(pattern[1:])):
+            return True
+    return False

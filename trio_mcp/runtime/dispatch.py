@@ -1,0 +1,187 @@
+"""What each method does: a table from method to function, and the boundary where errors become answers.
+
+This is one of the two places that catch `Exception`: what a user's function raises ends here, as text where
+it is meant for the client, else as a generic message to the client and one traceback in the log.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from trio_mcp.exceptions import NotFoundError, PromptError, ResourceError, ToolError
+from trio_mcp.protocol.errors import INTERNAL_ERROR, McpError, invalid_params, legal_code, method_not_found
+from trio_mcp.protocol.revisions import SUPPORTED_VERSIONS
+from trio_mcp.protocol.shaping import shape
+from trio_mcp.runtime.call import Answer, Call
+from trio_mcp.tools import failure
+from trio_mcp.wire.base import SERVER_INFO_KEY, UNSET
+from trio_mcp.wire.completion import CompleteResult, Completion
+from trio_mcp.wire.jsonrpc import encode_error, encode_result
+from trio_mcp.wire.lifecycle import DiscoverResult
+from trio_mcp.wire.prompts import ListPromptsResult
+from trio_mcp.wire.resources import ListResourcesResult, ListResourceTemplatesResult, ReadResourceResult
+from trio_mcp.wire.tools import ListToolsResult
+
+_log = logging.getLogger("trio_mcp.dispatch")
+
+
+async def answer(call: Call) -> Answer:
+    """Do what a request asks and encode the answer.
+
+    Cancellation: passes through, and nothing is answered.
+    """
+    try:
+        handler = HANDLERS.get(call.method.name) or call.own_methods.get(call.method.name)
+        if handler is None:
+            raise method_not_found(call.method.name)
+        result = await handler(call)
+        return Answer(encode_result(call.id, finished(call, result)))
+    except (Exception, SystemExit) as error:  # a function's exit() must not take the server along
+        return _failed(call, error)
+
+
+def finished(call: Call, result: Any) -> Any:
+    """The result as the call's revision knows it."""
+    server = call.host.server
+    return shape(
+        result,
+        call.revision,
+        stamp={SERVER_INFO_KEY: server.info},
+        ttl_ms=round(server.settings.cache_ttl * 1000) if call.method.cacheable else 0,
+        cache_scope="public",
+    )
+
+
+def _failed(call: Call, error: BaseException) -> Answer:
+    leaves = _leaves(error)
+    shown = [leaf for leaf in leaves if isinstance(leaf, (McpError, ToolError, ResourceError, PromptError))]
+    if len(shown) == len(leaves):
+        first = shown[0]
+        if call.method.name == "tools/call" and all(isinstance(leaf, ToolError) for leaf in shown):
+            result = failure("\n".join(str(leaf) for leaf in shown))
+            return Answer(encode_result(call.id, finished(call, result)))
+        if isinstance(first, McpError):
+            return _encoded(call, first)
+        if isinstance(first, NotFoundError):
+            return _encoded(call, McpError(call.revision.resource_not_found_code, str(first), {"uri": first.uri}))
+        return _encoded(call, McpError(INTERNAL_ERROR, str(first)))
+    _log.error("%s %r failed", call.method.name, call.id, exc_info=error)
+    return _encoded(call, McpError(INTERNAL_ERROR, f"Internal error in {call.method.name}: see the server's log"))
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """The errors inside the groups that nurseries make."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for member in error.exceptions for leaf in _leaves(member)]
+    return [error]
+
+
+def _encoded(call: Call, error: McpError) -> Answer:
+    code = legal_code(error.code, per_request=call.revision.per_request)
+    try:
+        data = encode_error(call.id, code, error.message, error.data)
+    except (TypeError, msgspec.EncodeError):
+        _log.exception("the data of an error is not JSON-able")
+        data = encode_error(call.id, code, error.message, UNSET)
+    return Answer(data, code)
+
+
+# Methods
+
+
+async def _discover(call: Call) -> DiscoverResult:
+    server = call.host.server
+    return DiscoverResult(
+        supported_versions=list(SUPPORTED_VERSIONS),
+        capabilities=server.capabilities(),
+        instructions=server.instructions,
+    )
+
+
+async def _list_tools(call: Call) -> ListToolsResult:
+    server = call.host.server
+    page, following = server.page(server.tools, call.params.cursor)
+    return ListToolsResult(tools=[_copy(tool.definition) for tool in page], next_cursor=following)
+
+
+async def _list_resources(call: Call) -> ListResourcesResult:
+    server = call.host.server
+    page, following = server.page(server.resources, call.params.cursor)
+    return ListResourcesResult(resources=[_copy(item.definition) for item in page], next_cursor=following)
+
+
+async def _list_templates(call: Call) -> ListResourceTemplatesResult:
+    server = call.host.server
+    page, following = server.page(server.templates, call.params.cursor)
+    return ListResourceTemplatesResult(
+        resource_templates=[_copy(item.definition) for item in page], next_cursor=following
+    )
+
+
+async def _list_prompts(call: Call) -> ListPromptsResult:
+    server = call.host.server
+    page, following = server.page(server.prompts, call.params.cursor)
+    prompts = [_copy(item.definition) for item in page]
+    for prompt in prompts:
+        if prompt.arguments is not None:
+            prompt.arguments = [_copy(argument) for argument in prompt.arguments]
+    return ListPromptsResult(prompts=prompts, next_cursor=following)
+
+
+def _copy(definition: Any) -> Any:
+    """Shaping changes definitions in place, and the registry's own must stay whole."""
+    return msgspec.structs.replace(definition)
+
+
+async def _call_tool(call: Call) -> Any:
+    server, params = call.host.server, call.params
+    tool = server.tools.get(params.name)
+    if tool is None:
+        raise invalid_params(f"Unknown tool: {params.name}")
+    return await tool.call(params.arguments, call.context, server.limiter, server.settings.tool_deadline(tool.timeout))
+
+
+async def _read_resource(call: Call) -> ReadResourceResult:
+    return ReadResourceResult(contents=await call.host.server.read_resource(call.params.uri, call.context))
+
+
+async def _get_prompt(call: Call) -> Any:
+    server, params = call.host.server, call.params
+    prompt = server.prompts.get(params.name)
+    if prompt is None:
+        raise invalid_params(f"Unknown prompt: {params.name}")
+    return await prompt.get(params.arguments, call.context, server.limiter)
+
+
+async def _complete(call: Call) -> CompleteResult:
+    server, params = call.host.server, call.params
+    ref = params.ref.name if params.ref.type == "ref/prompt" else params.ref.uri
+    if ref is None:
+        raise invalid_params(
+            f"Invalid params: {params.ref.type} needs {'name' if params.ref.type == 'ref/prompt' else 'uri'}"
+        )
+    known = server.prompts if params.ref.type == "ref/prompt" else {**server.templates, **server.resources}
+    if ref not in known:
+        raise invalid_params(f"Unknown {params.ref.type}: {ref}")
+    registered = server.completions.get((ref, params.argument.name))
+    if registered is None:
+        return CompleteResult(completion=Completion(values=[], total=0, has_more=False))
+    return CompleteResult(completion=await registered.complete(params, call.context, server.limiter))
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+#: Methods that mean the same in both eras; `session` and `per_request` add their own.
+HANDLERS: Final[dict[str, Handler]] = {
+    "server/discover": _discover,
+    "tools/list": _list_tools,
+    "tools/call": _call_tool,
+    "resources/list": _list_resources,
+    "resources/templates/list": _list_templates,
+    "resources/read": _read_resource,
+    "prompts/list": _list_prompts,
+    "prompts/get": _get_prompt,
+    "completion/complete": _complete,
+}

@@ -1,0 +1,228 @@
+"""`Host`: what outlives a request: the lifespan, the sessions, the subscriptions, the calls in flight, and the drain.
+
+A host is run once, by whoever serves. It is one of the two places that catch `Exception`: a session that fails ends
+itself and is logged here, never its siblings. It refuses to know how messages arrive.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from trio_mcp.protocol.errors import UNAVAILABLE, McpError
+from trio_mcp.protocol.seal import Sealer
+from trio_mcp.runtime.call import Call
+from trio_mcp.runtime.outlet import Outlet
+from trio_mcp.runtime.replay import EventStore, MemoryEventStore
+from trio_mcp.runtime.session import Session
+from trio_mcp.runtime.subscriptions import Subscriptions
+from trio_mcp.server import Server
+
+_log = logging.getLogger("trio_mcp.host")
+
+
+class Host:
+    """Everything of one served server that is not one connection.
+
+    Args:
+        event_store: where events wait for clients that come back; None keeps them in memory.
+        new_session_id: makes session ids: visible ASCII, at least 128 bits that cannot be guessed.
+
+    Attributes:
+        draining: no new work is taken.
+        running: between the lifespan's start and its end.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        event_store: EventStore | None = None,
+        new_session_id: Callable[[], str] = lambda: secrets.token_urlsafe(24),
+    ) -> None:
+        settings = server.settings
+        self.server = server
+        self.event_store: EventStore = event_store or MemoryEventStore(
+            max_events=settings.replay_events, max_bytes=settings.replay_bytes
+        )
+        self.subscriptions = Subscriptions()
+        self.sessions: dict[str, Session] = {}
+        self.calls: dict[Call, None] = {}
+        self.sealer = Sealer(settings.state_secret or secrets.token_bytes(32))
+        self.lifespan: Any = None
+        self.running = False
+        self.draining = False
+        self._new_session_id = new_session_id
+        self._host_nursery: trio.Nursery | None = None  # of run(), while it runs
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._stopped = trio.Event()
+        self._quiet: trio.Event | None = None
+        self._epoch = 0.0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Enter the lifespan, own the sessions until `stop`, leave the lifespan. Runs once.
+
+        Cancellation: sessions and calls are cancelled and awaited, and the lifespan's teardown still runs, for at
+        most `Settings.cleanup_timeout`.
+        """
+        self._epoch = time.time() - trio.current_time()
+        self._token = trio.lowlevel.current_trio_token()
+        async with _entered(self.server) as self.lifespan:
+            stop_observing = self.server.observe(self._list_changed)
+            try:
+                async with trio.open_nursery() as host_nursery:
+                    self._host_nursery = host_nursery
+                    self.running = True
+                    task_status.started()
+                    await self._stopped.wait()
+                    host_nursery.cancel_scope.cancel("the server stopped")
+            finally:
+                self.running = False
+                self.draining = True
+                self._host_nursery = None
+                stop_observing()
+
+    # Sessions
+
+    async def open_session(self, *, pipe: Outlet | None = None) -> Session:
+        """Start a session; `pipe` is the outlet of the connection that it is the session of.
+
+        Raises:
+            McpError: 503; the server drains, or holds `Settings.max_sessions` sessions.
+        """
+        if self._host_nursery is None or self.draining:
+            raise unavailable("The server is shutting down")
+        if len(self.sessions) >= self.server.settings.max_sessions:
+            raise unavailable(f"The server holds {len(self.sessions)} sessions, its limit: try again later")
+        key = self._new_session_id()
+        session = Session(self, key, public_id=None if pipe is not None else key, standing=pipe)
+        self.sessions[key] = session
+        await self._host_nursery.start(self._run_session, session, name=f"run session {key[:8]}")
+        return session
+
+    async def _run_session(
+        self, session: Session, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        try:
+            await session.run(task_status=task_status)
+        except Exception:
+            _log.exception("session %s failed and was ended", session.key[:8])
+        finally:
+            self.sessions.pop(session.key, None)
+
+    def find(self, session_id: str) -> Session | None:
+        """The session of that id, unless it has ended."""
+        return self.sessions.get(session_id)
+
+    async def end_session(self, session: Session, reason: str) -> None:
+        """End a session and wait for its clean-up, at most `Settings.cleanup_timeout`. It is unknown at once."""
+        self.sessions.pop(session.key, None)
+        session.end(reason)
+        with trio.move_on_after(self.server.settings.cleanup_timeout):
+            await session.ended.wait()
+
+    # Calls
+
+    def call_began(self, call: Call) -> None:
+        """Count a call in."""
+        self.calls[call] = None
+
+    def call_ended(self, call: Call) -> None:
+        """Count a call out."""
+        self.calls.pop(call, None)
+        if not self.calls and self._quiet is not None:
+            self._quiet.set()
+
+    # Changes
+
+    def publish(self, kind: str, uri: str | None = None) -> None:
+        """Tell everyone who listens of a change; from any thread."""
+        try:
+            here = trio.lowlevel.current_trio_token()
+        except RuntimeError:
+            here = None
+        if here is self._token:
+            self.subscriptions.publish(kind, uri)
+        elif self._token is not None:
+            try:
+                self._token.run_sync_soon(self.subscriptions.publish, kind, uri)
+            except trio.RunFinishedError:
+                return
+
+    def _list_changed(self, kind: str) -> None:
+        self.publish(kind)
+
+    def wall_time(self) -> float:
+        """Seconds since the epoch at the start, advanced by trio's clock, so that a mock clock rules it."""
+        return self._epoch + trio.current_time()
+
+    # Shutdown
+
+    async def drain(self, hurry: trio.Event | None = None) -> None:
+        """Take no new work, end streams at once, let calls finish, cancel the rest and await their clean-up.
+
+        Bounded by `Settings.shutdown_grace` and then `Settings.cleanup_timeout`; `hurry` cuts the first short. The
+        host itself still runs: `stop` ends it.
+        """
+        settings = self.server.settings
+        self.draining = True
+        self.subscriptions.farewell()
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_after(settings.shutdown_grace) as grace:
+            await self._calls_ended(grace, hurry)
+        if self.calls:
+            _log.warning("cancelling %d calls that did not finish in time", len(self.calls))
+        for call in tuple(self.calls):
+            call.cancel("the server goes away")
+        for session in tuple(self.sessions.values()):
+            session.end()
+        with trio.move_on_after(settings.cleanup_timeout) as cleanup:
+            await self._calls_ended(cleanup, None)
+            for session in tuple(self.sessions.values()):
+                await session.ended.wait()
+        if self.calls:
+            _log.error("%d calls did not clean up within %g s", len(self.calls), settings.cleanup_timeout)
+
+    async def _calls_ended(self, scope: trio.CancelScope, hurry: trio.Event | None) -> None:
+        """Wait until no call is left, or `hurry` is set."""
+        if not self.calls:
+            return
+        self._quiet = trio.Event()
+        if hurry is None:
+            await self._quiet.wait()
+            return
+        assert self._host_nursery is not None
+        self._host_nursery.start_soon(_cancel_when, hurry, scope, name="watch for hurry")
+        await self._quiet.wait()
+
+    def stop(self) -> None:
+        """Let `run` leave: sessions that are left are cancelled, then the lifespan is torn down."""
+        self.draining = True
+        self._stopped.set()
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel("hurried")
+
+
+def unavailable(message: str) -> McpError:
+    """503 as a JSON-RPC error."""
+    return McpError(UNAVAILABLE, message)
+
+
+@asynccontextmanager
+async def _entered(server: Server) -> AsyncIterator[Any]:
+    """The server's lifespan; its teardown runs also when we are cancelled, within a bound."""
+    manager = server.lifespan(server)
+    value = await manager.__aenter__()
+    try:
+        yield value
+    finally:
+        # Shielded for cleanup_timeout: a teardown cut at its first await would leak what the lifespan holds.
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + server.settings.cleanup_timeout):
+            await manager.__aexit__(None, None, None)

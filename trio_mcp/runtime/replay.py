@@ -1,0 +1,138 @@
+"""Resumption: events kept for clients that come back with `Last-Event-ID` (2025-11-25, basic/transports: Resumability).
+
+An event id is `<stream>-<number>`. Ids are looked up inside one session only, so no id leads into another's. It
+refuses to decide who may come back: the session's endpoint does.
+"""
+
+from collections import deque
+from typing import NamedTuple, Protocol
+
+from trio_mcp.runtime.outlet import Frame
+
+
+class EventStore(Protocol):
+    """Where events are kept. One store may serve many sessions.
+
+    `append` is called between a change of state and the message that tells of it, so it must not wait: a store that
+    writes to disk queues, in a task of its own. What is dropped when full is the implementation's choice, oldest
+    first; it must then still replay what is left.
+    """
+
+    def append(self, session_id: str, event_id: str, data: bytes) -> None:
+        """Keep one event; `data` is empty for an event that only carries an id."""
+        ...
+
+    async def replay(self, session_id: str, last_event_id: str) -> list[tuple[str, bytes]]:
+        """Events of the same stream after `last_event_id`, oldest first."""
+        ...
+
+    def forget(self, session_id: str) -> None:
+        """The session ended: drop all its events."""
+        ...
+
+
+class _Event(NamedTuple):
+    stream: int
+    number: int
+    data: bytes
+
+
+class _Kept:
+    __slots__ = ("bytes", "events")
+
+    def __init__(self) -> None:
+        self.events: deque[_Event] = deque()
+        self.bytes = 0
+
+
+class MemoryEventStore:
+    """Events in memory, bounded for each session.
+
+    Args:
+        max_events: events kept of one session.
+        max_bytes: bytes kept of one session; the newest event is kept even where it alone is larger.
+
+    When full the oldest events of the session are dropped.
+    """
+
+    def __init__(self, *, max_events: int = 1024, max_bytes: int = 1024 * 1024) -> None:
+        self.max_events = max_events
+        self.max_bytes = max_bytes
+        self._sessions: dict[str, _Kept] = {}
+
+    def append(self, session_id: str, event_id: str, data: bytes) -> None:
+        """Keep one event, dropping the oldest where there are too many."""
+        kept = self._sessions.get(session_id)
+        if kept is None:
+            kept = self._sessions[session_id] = _Kept()
+        stream, number = parse_event_id(event_id)
+        kept.events.append(_Event(stream, number, data))
+        kept.bytes += len(data)
+        while len(kept.events) > self.max_events or (kept.bytes > self.max_bytes and len(kept.events) > 1):
+            kept.bytes -= len(kept.events.popleft().data)
+
+    async def replay(self, session_id: str, last_event_id: str) -> list[tuple[str, bytes]]:
+        """Events of the same stream after `last_event_id`. Does not wait."""
+        stream, after = parse_event_id(last_event_id)
+        kept = self._sessions.get(session_id)
+        events = kept.events if kept is not None else ()
+        return [
+            (f"{stream}-{event.number}", event.data)
+            for event in events
+            if event.stream == stream and event.number > after
+        ]
+
+    def forget(self, session_id: str) -> None:
+        """Drop all events of a session."""
+        self._sessions.pop(session_id, None)
+
+    def __len__(self) -> int:
+        return sum(len(kept.events) for kept in self._sessions.values())
+
+
+def parse_event_id(event_id: str) -> tuple[int, int]:
+    """Stream and number of an event id.
+
+    Raises:
+        ValueError: not an id of ours.
+    """
+    stream, dash, number = event_id.partition("-")
+    if not (dash and stream.isascii() and stream.isdigit() and number.isascii() and number.isdigit()):
+        raise ValueError(f"not an event id of this server: {event_id[:100]!r}")
+    if len(event_id) > 40:
+        raise ValueError("event id too long")
+    return int(stream), int(number)
+
+
+class SessionHistory:
+    """The history of one session's streams: numbers events and keeps them in a store."""
+
+    __slots__ = ("_next", "_session_id", "_store")
+
+    def __init__(self, store: EventStore, session_id: str) -> None:
+        self._store = store
+        self._session_id = session_id
+        self._next = 0
+
+    def record(self, stream: int, data: bytes) -> str:
+        """Keep a frame and give its id; numbers are unique within the session and rise."""
+        self._next += 1
+        event_id = f"{stream}-{self._next}"
+        self._store.append(self._session_id, event_id, data)
+        return event_id
+
+    async def after(self, last_event_id: str) -> list[Frame]:
+        """Frames of the same stream after an id.
+
+        Raises:
+            ValueError: not an id of this session.
+        """
+        _, number = parse_event_id(last_event_id)
+        if number > self._next:
+            raise ValueError(f"no such event in this session: {last_event_id}")
+        events = await self._store.replay(self._session_id, last_event_id)
+        return [Frame(data, event_id) for event_id, data in events if data]
+
+    def forget(self) -> None:
+        """Drop everything: the session ended."""
+        self._store.forget(self._session_id)

@@ -1,0 +1,364 @@
+"""`Session`: the session era's nursery, and all that lives in it (2025-11-25, basic/lifecycle and basic/transports).
+
+Theory of operation. The session's own task waits for the session to fall idle; the calls are tasks of its nursery.
+Messages come in through `deliver`, which never waits: it asks the protocol what a message means, and answers, starts
+a call or wakes one. Each POST brings an outlet; a dropped connection takes the reader off the outlet and leaves the
+call alone. When the nursery ends, for whatever reason, calls are cancelled, outlets closed, events forgotten.
+
+It refuses to know HTTP, and to look at other sessions.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+import trio
+
+from trio_mcp.exceptions import ToolError
+from trio_mcp.protocol.errors import INVALID_REQUEST, TOO_MANY_REQUESTS, McpError
+from trio_mcp.protocol.events import (
+    CancelReceived,
+    Ignored,
+    InitializeReceived,
+    RequestReceived,
+    ResponseReceived,
+)
+from trio_mcp.protocol.session import SessionProtocol, State
+from trio_mcp.protocol.shaping import shape
+from trio_mcp.runtime.call import NO_HEADERS, Answer, Call, Owner
+from trio_mcp.runtime.dispatch import answer
+from trio_mcp.runtime.outlet import Outlet
+from trio_mcp.runtime.replay import EventStore, SessionHistory, parse_event_id
+from trio_mcp.runtime.subscriptions import CHANGED, Subscriptions
+from trio_mcp.wire.base import RequestId, Result
+from trio_mcp.wire.jsonrpc import (
+    ErrorBody,
+    Message,
+    Request,
+    encode_error,
+    encode_notification,
+    encode_request,
+    encode_result,
+)
+from trio_mcp.wire.lifecycle import CancelledParams, InitializeResult
+from trio_mcp.wire.logging import SEVERITY, LoggingLevel
+from trio_mcp.wire.resources import ResourceUpdatedParams
+
+_log = logging.getLogger("trio_mcp.session")
+T = TypeVar("T")
+
+#: What is sent to a client that never said which log messages it wants (server/utilities/logging: MAY decide).
+DEFAULT_LOG_LEVEL: Final[LoggingLevel] = "info"
+
+
+class SessionOwner(Owner, Protocol):
+    """What a session needs of its host."""
+
+    subscriptions: Subscriptions
+    event_store: EventStore
+
+
+class _Question:
+    """A request of ours that the client has not answered yet."""
+
+    __slots__ = ("answered", "error", "result")
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.result: bytes = b""
+        self.error: ErrorBody | None = None
+
+
+class SessionCall(Call):
+    """A call of the session era: it may ask the client while it runs, and outlives its connection."""
+
+    __slots__ = ("owed", "session")
+
+    def __init__(self, session: "Session", event: RequestReceived, outlet: Outlet, headers: Mapping[str, str]) -> None:
+        protocol = session.protocol
+        super().__init__(
+            session.host,
+            outlet,
+            event.id,
+            event.method,
+            event.params,
+            protocol.revision,
+            client_info=protocol.client_info,
+            client_capabilities=protocol.client_capabilities,
+            headers=headers,
+            session_id=session.public_id,
+        )
+        self.session = session
+        self.owed = True
+
+    def wants_log(self, level: LoggingLevel) -> bool:
+        """Whether the session's level lets it pass."""
+        return SEVERITY[level] >= SEVERITY[self.session.log_level]
+
+    async def ask(self, kind: str, method: str, params: Any, key: str | None, read: Callable[[bytes], T]) -> T:
+        """Send a request to the client on this call's stream and await the answer.
+
+        Cancellation: the client is told with `notifications/cancelled`, and a late answer is ignored.
+
+        Raises:
+            McpError: the client answered with an error, or cannot be asked on this stream.
+            ToolError: the answer does not fit.
+            trio.TooSlowError: no answer within `Settings.request_timeout`.
+        """
+        return await self.session.ask(method, params, self.outlet, read)
+
+    def finish(self, outcome: Answer | None) -> None:
+        """Answer, if the session still owes it."""
+        self.session.call_finished(self)
+        if outcome is not None and self.owed:
+            self.session.protocol.answer(self.id)
+            self.outlet.respond(outcome.data, outcome.error_code)
+        else:
+            self.outlet.withdraw()
+
+
+class Session:
+    """One session.
+
+    Args:
+        public_id: what clients call it; None on a pipe, where the session is the connection.
+        standing: the outlet for what belongs to no call; a pipe gives its own.
+
+    Attributes:
+        calls: calls in flight by their request id.
+        ended: set when nothing of the session is left.
+    """
+
+    def __init__(self, host: SessionOwner, key: str, *, public_id: str | None, standing: Outlet | None = None) -> None:
+        settings = host.server.settings
+        self.host = host
+        self.key = key
+        self.public_id = public_id
+        self.protocol = SessionProtocol()
+        self.history = SessionHistory(host.event_store, key)
+        self.standing = standing or Outlet(settings.stream_buffer, expected=None, history=self.history)
+        self.streams: dict[int, Outlet] = {}
+        self.calls: dict[RequestId, SessionCall] = {}
+        self.subscribed: set[str] = set()
+        self.log_level: LoggingLevel = DEFAULT_LOG_LEVEL
+        self.readers = 0
+        self.last_active = trio.current_time()
+        self.ended = trio.Event()
+        self.call_ended = trio.lowlevel.ParkingLot()
+        self._scope = trio.CancelScope()
+        self._questions: dict[RequestId, _Question] = {}
+        self._next_stream = 1
+        self._spawn: Callable[..., None] | None = None
+
+    # Life
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Live until ended or idle. Started once, by the host, in its nursery.
+
+        Cancellation: calls are cancelled and awaited, outlets closed, events forgotten.
+        """
+        try:
+            with self._scope:
+                async with trio.open_nursery() as session_nursery:
+                    self._spawn = session_nursery.start_soon
+                    self.host.subscriptions.add(self)
+                    task_status.started()
+                    await self._fall_idle()
+                    session_nursery.cancel_scope.cancel("the session was idle")
+        finally:
+            self._spawn = None
+            self.host.subscriptions.remove(self)
+            self.protocol.close()
+            for outlet in (*self.streams.values(), self.standing):
+                if outlet is not self.standing or self.public_id is not None:
+                    outlet.close()
+            self.streams.clear()
+            self.history.forget()
+            self.ended.set()
+
+    async def _fall_idle(self) -> None:
+        idle = self.host.server.settings.session_idle
+        while True:
+            busy = bool(self.calls) or self.readers > 0 or self.public_id is None
+            due = (trio.current_time() if busy else self.last_active) + idle
+            if due <= trio.current_time():
+                return
+            await trio.sleep_until(due)
+
+    def end(self, reason: str = "the server goes away") -> None:
+        """End the session and everything in it; `ended` tells when that is done."""
+        self._scope.cancel(reason)
+
+    def farewell(self) -> None:
+        """The server goes away: end the standing stream with its terminator; calls in flight keep theirs."""
+        if self.public_id is not None:
+            self.standing.close()
+
+    def reading(self, step: int) -> None:
+        """Count connections that read one of the streams: a session that is read is not idle."""
+        self.readers += step
+        self.last_active = trio.current_time()
+
+    # Streams
+
+    def open_stream(self, expected: int = 1) -> Outlet:
+        """A new outlet for the answers of one POST."""
+        number = self._next_stream
+        self._next_stream += 1
+        outlet = Outlet(self.host.server.settings.stream_buffer, expected=expected, number=number, history=self.history)
+        self.streams[number] = outlet
+        return outlet
+
+    def drop_stream(self, outlet: Outlet) -> None:
+        """Let go of an outlet that is closed, or that nobody can come back to."""
+        if outlet.closed or not outlet.committed:
+            self.streams.pop(outlet.number, None)
+
+    async def resume(self, last_event_id: str) -> Outlet:
+        """The stream that an event belongs to, holding what came after it.
+
+        Raises:
+            ValueError: not an event of this session.
+        """
+        number, _ = parse_event_id(last_event_id)
+        frames = await self.history.after(last_event_id)
+        outlet = self.standing if number == 0 else self.streams.get(number)
+        if outlet is None:
+            outlet = Outlet(self.host.server.settings.stream_buffer, number=number, history=self.history)
+            outlet.close()
+        outlet.resume(frames)
+        return outlet
+
+    # Messages
+
+    def deliver(self, message: Message, outlet: Outlet, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        """Take one message in; answers go into `outlet`. Never waits.
+
+        An answer to a request that breaks the protocol is in the outlet when this returns.
+        """
+        self.last_active = trio.current_time()
+        try:
+            event = self.protocol.receive(message)
+        except McpError as error:
+            assert isinstance(message, Request)
+            outlet.respond(encode_error(message.id, error.code, error.message, error.data), error.code)
+            return
+        if isinstance(event, RequestReceived):
+            self._request(event, outlet, headers)
+        elif isinstance(event, InitializeReceived):
+            self._initialize(event, outlet)
+        elif isinstance(event, ResponseReceived):
+            question = self._questions.get(event.id)
+            if question is not None:
+                question.result = bytes(event.result or b"")
+                question.error = event.error
+                question.answered.set()
+        elif isinstance(event, CancelReceived):
+            self._cancel(event)
+        elif isinstance(event, Ignored):
+            _log.debug("session %s: ignored: %s", self.key, event.why)
+
+    def _initialize(self, event: InitializeReceived, outlet: Outlet) -> None:
+        server = self.host.server
+        self.protocol.answer(event.id)
+        result = InitializeResult(
+            protocol_version=self.protocol.revision.version,
+            capabilities=server.capabilities(),
+            server_info=msgspec.structs.replace(server.info),
+            instructions=server.instructions,
+        )
+        outlet.respond(
+            encode_result(event.id, shape(result, self.protocol.revision, stamp={}, ttl_ms=0, cache_scope=""))
+        )
+
+    def _request(self, event: RequestReceived, outlet: Outlet, headers: Mapping[str, str]) -> None:
+        quick = _QUICK.get(event.method.name)
+        if quick is not None:
+            quick(self, event.params)
+            self.protocol.answer(event.id)
+            outlet.respond(encode_result(event.id, Result()))
+            return
+        if len(self.calls) >= self.host.server.settings.max_requests_per_session or self._spawn is None:
+            self.protocol.answer(event.id)
+            message = f"Too many requests in flight in this session ({len(self.calls)}): await some answers first"
+            outlet.respond(encode_error(event.id, TOO_MANY_REQUESTS, message), TOO_MANY_REQUESTS)
+            return
+        call = SessionCall(self, event, outlet, headers)
+        self.calls[event.id] = call
+        self.host.call_began(call)
+        self._spawn(call.run, answer, name=f"call {event.method.name} {event.id}")
+
+    def _cancel(self, event: CancelReceived) -> None:
+        call = self.calls.get(event.id)
+        self.protocol.answer(event.id)
+        if call is not None:
+            call.owed = False
+            call.cancel(f"the client cancelled it: {event.reason}")
+
+    def call_finished(self, call: SessionCall) -> None:
+        """A call has ended: forget it."""
+        if self.calls.get(call.id) is call:
+            del self.calls[call.id]
+        if call.outlet.reader_scope is None:
+            self.drop_stream(call.outlet)
+        self.last_active = trio.current_time()
+        if self.call_ended:
+            self.call_ended.unpark_all()
+
+    async def ask(self, method: str, params: Any, outlet: Outlet, read: Callable[[bytes], T]) -> T:
+        """Send the client a request and await its answer; see `SessionCall.ask`."""
+        if outlet.answers_only:
+            raise McpError(INVALID_REQUEST, f"{method} needs a stream, and replies here are plain JSON")
+        id = self.protocol.ask(method)
+        question = self._questions[id] = _Question()
+        outlet.put(encode_request(id, method, params))
+        try:
+            with trio.fail_after(self.host.server.settings.request_timeout):
+                await question.answered.wait()
+        finally:
+            del self._questions[id]
+            if self.protocol.abandon(id):
+                outlet.put(encode_notification("notifications/cancelled", CancelledParams(request_id=id)))
+        if question.error is not None:
+            raise McpError(question.error.code, question.error.message, question.error.data)
+        try:
+            return read(question.result)
+        except ValueError as error:
+            raise ToolError(f"The client's answer to {method} does not fit: {error}") from error
+
+    # Changes
+
+    def heard(self, kind: str, uri: str | None) -> None:
+        """Pass a change on: lists to every client, a resource to those who subscribed to it."""
+        if self.protocol.state is not State.READY:
+            return
+        if uri is None:
+            self.standing.put_once(encode_notification(CHANGED[kind]))
+        elif uri in self.subscribed:
+            self.standing.put_once(encode_notification(CHANGED[kind], ResourceUpdatedParams(uri=uri)))
+
+
+def _set_level(session: Session, params: Any) -> None:
+    session.log_level = params.level
+
+
+def _subscribe(session: Session, params: Any) -> None:
+    session.subscribed.add(params.uri)
+
+
+def _unsubscribe(session: Session, params: Any) -> None:
+    session.subscribed.discard(params.uri)
+
+
+def _ping(session: Session, params: Any) -> None:
+    return None
+
+
+#: Methods that only change the session, answered at once with an empty result.
+_QUICK: Final[dict[str, Callable[[Session, Any], None]]] = {
+    "ping": _ping,
+    "logging/setLevel": _set_level,
+    "resources/subscribe": _subscribe,
+    "resources/unsubscribe": _unsubscribe,
+}

@@ -1,0 +1,1 @@
+"""Layer 4: message streams that are not HTTP."""
