@@ -17,14 +17,15 @@ import trio
 
 from trio_mcp.http.app import McpApp
 from trio_mcp.http.asgi import App, Receive, Scope, Send
+from trio_mcp.http.connection import Limits
 from trio_mcp.http.lifespan import run_lifespan
-from trio_mcp.http.worker import bind, serve_connections
+from trio_mcp.http.worker import HttpWorker, bind
 from trio_mcp.ops.health import Health
 from trio_mcp.ops.origin import OriginGuard, is_loopback
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.replay import EventStore
 from trio_mcp.server import Server
-from trio_mcp.transports.stdio import serve_stdio_pipe
+from trio_mcp.transports.stdio import own_stdout, serve_stdio_pipe
 
 _log = logging.getLogger("trio_mcp.serve")
 
@@ -81,42 +82,70 @@ async def serve_http(
     """
     shutdown = shutdown or Shutdown()
     runtime = Host(server, event_store=event_store)
-    config = bind(host, port, certfile=certfile, keyfile=keyfile)
-    async with trio.open_nursery() as serve_nursery:
-        await serve_nursery.start(runtime.run, name=f"run host {server.name}")
-        await serve_connections(
-            http_app(runtime, path=path, loopback=is_loopback(host)),
-            config,
-            shutdown=shutdown.begin,
-            drain=partial(runtime.drain, shutdown.hurry),
-            close_timeout=server.settings.cleanup_timeout,
-            url_path=path or server.settings.path,
-            task_status=task_status,
-        )
-        runtime.stop()
+    worker = HttpWorker(
+        http_app(runtime, path=path, loopback=is_loopback(host)),
+        bind(host, port, certfile=certfile, keyfile=keyfile),
+        limits=Limits(),
+        write_timeout=server.settings.write_timeout,
+    )
+    with worker.listening():  # before the lifespan, so that a taken port costs nothing
+        async with trio.open_nursery() as serve_nursery:
+            await _start(runtime, serve_nursery, shutdown)
+            if runtime.running:
+                await worker.run(
+                    shutdown=shutdown.begin,
+                    drain=partial(runtime.drain, shutdown.hurry),
+                    close_timeout=server.settings.cleanup_timeout,
+                    url_path=path or server.settings.path,
+                    task_status=task_status,
+                )
+                runtime.stop()
 
 
 async def serve_stdio(server: Server, *, shutdown: Shutdown | None = None) -> None:
     """Serve stdin and stdout until stdin ends, or until `shutdown.begin` is set: then calls in flight have
     `Settings.eof_grace` to finish.
 
+    Meanwhile whatever else is written to stdout, the lifespan's words included, goes to stderr.
+
     Cancellation: calls are cancelled and awaited; the lifespan's teardown runs, bounded by `Settings.cleanup_timeout`.
+
+    Raises:
+        Exception: what the lifespan raises on entering.
     """
+    shutdown = shutdown or Shutdown()
     host = Host(server)
-    async with trio.open_nursery() as serve_nursery:
-        await serve_nursery.start(host.run, name=f"run host {server.name}")
-        try:
-            await serve_stdio_pipe(host, stop=None if shutdown is None else shutdown.begin)
-        finally:
-            host.stop()
+    with own_stdout() as out_fd:
+        async with trio.open_nursery() as serve_nursery:
+            await _start(host, serve_nursery, shutdown)
+            if host.running:
+                await serve_stdio_pipe(host, out_fd, stop=shutdown.begin)
+                host.stop()
+
+
+async def _start(host: Host, serve_nursery: trio.Nursery, shutdown: Shutdown) -> None:
+    """Enter the lifespan, unless told to go before that is done: then `host` does not run."""
+    async with trio.open_nursery() as start_nursery:
+        start_nursery.start_soon(
+            _cancel_when, shutdown.begin, start_nursery.cancel_scope, name="watch for shutdown while starting"
+        )
+        await serve_nursery.start(host.run, name=f"run host {host.server.name}")
+        start_nursery.cancel_scope.cancel("the host runs")
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel("told to shut down before the start was done")
 
 
 async def run_until_signal(serve: Callable[[], Awaitable[None]], shutdown: Shutdown) -> None:
     """Run a server under SIGTERM and SIGINT: the first begins its shutdown, the second hurries it, a third cancels."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as serve_nursery:
-            serve_nursery.start_soon(_obey, signals, shutdown, serve_nursery.cancel_scope, name="watch for signals")
-            await serve()
+            # A scope of its own, so that signals are still taken while what was cancelled cleans up.
+            with trio.CancelScope() as serve_scope:
+                serve_nursery.start_soon(_obey, signals, shutdown, serve_scope, name="watch for signals")
+                await serve()
             serve_nursery.cancel_scope.cancel("the server has ended")
 
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 import trio
 
 from trio_mcp.context import Context
+from trio_mcp.protocol.headers import Headers
 from trio_mcp.protocol.methods import Method
 from trio_mcp.protocol.revisions import Revision
 from trio_mcp.protocol.shaping import shape_progress
@@ -25,7 +26,7 @@ from trio_mcp.wire.lifecycle import ClientCapabilities, Implementation, Progress
 from trio_mcp.wire.logging import LoggingLevel
 
 T = TypeVar("T")
-NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+NO_HEADERS: Final = Headers(())
 
 
 class Answer(NamedTuple):
@@ -58,6 +59,7 @@ class Call(ABC):
     """One request being answered.
 
     Attributes:
+        began: when it was taken in, on trio's clock.
         scope: everything the call does happens under it; cancelling it, with a reason, ends the call.
         answered: the answer is out; nothing more may be sent for it.
         own_methods: what only this era's calls can do, beside `dispatch.HANDLERS`.
@@ -66,11 +68,12 @@ class Call(ABC):
     own_methods: ClassVar[Mapping[str, Callable[[Any], Awaitable[Any]]]] = MappingProxyType({})
 
     __slots__ = (
+        "_headers",
         "answered",
+        "began",
         "client_capabilities",
         "client_info",
         "context",
-        "headers",
         "host",
         "id",
         "method",
@@ -93,7 +96,7 @@ class Call(ABC):
         *,
         client_info: Implementation | None,
         client_capabilities: ClientCapabilities,
-        headers: Mapping[str, str] = NO_HEADERS,
+        headers: Headers = NO_HEADERS,
         session_id: str | None = None,
     ) -> None:
         self.host = host
@@ -104,13 +107,19 @@ class Call(ABC):
         self.revision = revision
         self.client_info = client_info
         self.client_capabilities = client_capabilities
-        self.headers = headers
+        self._headers = headers
+        self.began = trio.current_time()
         self.session_id = session_id
         self.scope = trio.CancelScope()
         self.answered = False
         meta = params.meta
         self.progress_token: ProgressToken | None = None if meta is None else meta.progress_token
         self.context = Context(self)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """HTTP headers of the request as text."""
+        return self._headers.as_text()
 
     @property
     def lifespan(self) -> Any:

@@ -16,7 +16,7 @@ from trio_mcp.protocol.revisions import SUPPORTED_VERSIONS
 from trio_mcp.protocol.shaping import shape
 from trio_mcp.runtime.call import Answer, Call
 from trio_mcp.tools import failure
-from trio_mcp.wire.base import SERVER_INFO_KEY, UNSET
+from trio_mcp.wire.base import UNSET
 from trio_mcp.wire.completion import CompleteResult, Completion
 from trio_mcp.wire.jsonrpc import encode_error, encode_result
 from trio_mcp.wire.lifecycle import DiscoverResult
@@ -40,6 +40,13 @@ async def answer(call: Call) -> Answer:
         return Answer(encode_result(call.id, finished(call, result)))
     except (Exception, SystemExit) as error:  # a function's exit() must not take the server along
         return _failed(call, error)
+    except BaseExceptionGroup as group:  # of a nursery: exits, or what a clean-up raised beside Cancelled
+        failures, passing = group.split((Exception, SystemExit))
+        if passing is None:
+            return _failed(call, group)
+        if failures is not None:
+            _log_failure(call, failures)
+        raise passing from None
 
 
 def finished(call: Call, result: Any) -> Any:
@@ -48,27 +55,44 @@ def finished(call: Call, result: Any) -> Any:
     return shape(
         result,
         call.revision,
-        stamp={SERVER_INFO_KEY: server.info},
+        stamp=server.stamp,
         ttl_ms=round(server.settings.cache_ttl * 1000) if call.method.cacheable else 0,
         cache_scope="public",
     )
 
 
 def _failed(call: Call, error: BaseException) -> Answer:
+    """The answer to a failure, whatever the error is made of: even its text may be no text."""
+    try:
+        shown = _shown(call, error)
+    except Exception:
+        _log.exception("the error of %s %r cannot be sent", call.method.name, call.id)
+    else:
+        if shown is not None:
+            return shown
+        _log_failure(call, error)
+    return _encoded(call, McpError(INTERNAL_ERROR, f"Internal error in {call.method.name}: see the server's log"))
+
+
+def _shown(call: Call, error: BaseException) -> Answer | None:
+    """The answer where the error is meant for the client; None where it is not."""
     leaves = _leaves(error)
     shown = [leaf for leaf in leaves if isinstance(leaf, (McpError, ToolError, ResourceError, PromptError))]
-    if len(shown) == len(leaves):
-        first = shown[0]
-        if call.method.name == "tools/call" and all(isinstance(leaf, ToolError) for leaf in shown):
-            result = failure("\n".join(str(leaf) for leaf in shown))
-            return Answer(encode_result(call.id, finished(call, result)))
-        if isinstance(first, McpError):
-            return _encoded(call, first)
-        if isinstance(first, NotFoundError):
-            return _encoded(call, McpError(call.revision.resource_not_found_code, str(first), {"uri": first.uri}))
-        return _encoded(call, McpError(INTERNAL_ERROR, str(first)))
+    if len(shown) < len(leaves):
+        return None
+    first = shown[0]
+    if call.method.name == "tools/call" and all(isinstance(leaf, ToolError) for leaf in shown):
+        result = failure("\n".join(str(leaf) for leaf in shown))
+        return Answer(encode_result(call.id, finished(call, result)))
+    if isinstance(first, McpError):
+        return _encoded(call, first)
+    if isinstance(first, NotFoundError):
+        return _encoded(call, McpError(call.revision.resource_not_found_code, str(first), {"uri": first.uri}))
+    return _encoded(call, McpError(INTERNAL_ERROR, str(first)))
+
+
+def _log_failure(call: Call, error: BaseException) -> None:
     _log.error("%s %r failed", call.method.name, call.id, exc_info=error)
-    return _encoded(call, McpError(INTERNAL_ERROR, f"Internal error in {call.method.name}: see the server's log"))
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
@@ -82,7 +106,7 @@ def _encoded(call: Call, error: McpError) -> Answer:
     code = legal_code(error.code, per_request=call.revision.per_request)
     try:
         data = encode_error(call.id, code, error.message, error.data)
-    except (TypeError, msgspec.EncodeError):
+    except (TypeError, ValueError, RecursionError):
         _log.exception("the data of an error is not JSON-able")
         data = encode_error(call.id, code, error.message, UNSET)
     return Answer(data, code)

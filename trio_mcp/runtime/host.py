@@ -77,6 +77,7 @@ class Host:
                 async with trio.open_nursery() as host_nursery:
                     self._host_nursery = host_nursery
                     self.running = True
+                    host_nursery.start_soon(self._hurry_replies, name="hurry replies")
                     task_status.started()
                     await self._stopped.wait()
                     host_nursery.cancel_scope.cancel("the server stopped")
@@ -136,6 +137,22 @@ class Host:
         self.calls.pop(call, None)
         if not self.calls and self._quiet is not None:
             self._quiet.set()
+
+    async def _hurry_replies(self) -> None:
+        """Let replies that stay uncommitted for `Settings.commit_after` become streams.
+
+        Calls are in the order they began, so one task looks after all of them and a call pays nothing for it.
+        """
+        patience = self.server.settings.commit_after
+        while True:
+            now = trio.current_time()
+            due = now + patience
+            for call in self.calls:
+                if call.began + patience > now:
+                    due = call.began + patience
+                    break
+                call.outlet.hurry()
+            await trio.sleep_until(due)
 
     # Changes
 
@@ -217,12 +234,19 @@ def unavailable(message: str) -> McpError:
 
 @asynccontextmanager
 async def _entered(server: Server) -> AsyncIterator[Any]:
-    """The server's lifespan; its teardown runs also when we are cancelled, within a bound."""
-    manager = server.lifespan(server)
-    value = await manager.__aenter__()
-    try:
-        yield value
-    finally:
-        # Shielded for cleanup_timeout: a teardown cut at its first await would leak what the lifespan holds.
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + server.settings.cleanup_timeout):
-            await manager.__aexit__(None, None, None)
+    """The server's lifespan; its teardown runs also when we are cancelled, and is bounded.
+
+    The scope is around the whole of it, because a lifespan may hold a nursery of its own across its `yield`.
+    """
+    failure: BaseException | None = None
+    with trio.CancelScope() as lifespan_scope:
+        async with server.lifespan(server) as value:
+            try:
+                yield value
+            except BaseException as error:  # the teardown comes first, then this goes on
+                failure = error
+            # Shielded for cleanup_timeout: a teardown cut at its first await would leak what the lifespan holds.
+            lifespan_scope.shield = True
+            lifespan_scope.deadline = trio.current_time() + server.settings.cleanup_timeout
+    if failure is not None:
+        raise failure

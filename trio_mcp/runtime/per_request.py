@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from trio_mcp.protocol.errors import INTERNAL_ERROR, McpError, invalid_params
+from trio_mcp.protocol.headers import Headers
 from trio_mcp.protocol.per_request import OpenedRequest
 from trio_mcp.protocol.seal import Sealer, SealError
 from trio_mcp.runtime.call import NO_HEADERS, Answer, Call, Owner
@@ -73,7 +74,7 @@ class PerRequestCall(Call):
         opened: OpenedRequest,
         outlet: Outlet,
         *,
-        headers: Mapping[str, str] = NO_HEADERS,
+        headers: Headers = NO_HEADERS,
         principal: str = "",
     ) -> None:
         """Raises `McpError` (-32602) for a `requestState` that is not ours, not this request's, or expired."""

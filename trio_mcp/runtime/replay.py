@@ -1,10 +1,12 @@
 """Resumption: events kept for clients that come back with `Last-Event-ID` (2025-11-25, basic/transports: Resumability).
 
-An event id is `<stream>-<number>`. Ids are looked up inside one session only, so no id leads into another's. It
-refuses to decide who may come back: the session's endpoint does.
+An event id is `<stream>-<number>`. Ids are looked up inside one session only, and each session counts from another
+number, so no id leads into another's. It refuses to decide who may come back: the session's endpoint does.
 """
 
 from collections import deque
+from collections.abc import Iterable
+from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 from trio_mcp.runtime.outlet import Frame
@@ -13,9 +15,9 @@ from trio_mcp.runtime.outlet import Frame
 class EventStore(Protocol):
     """Where events are kept. One store may serve many sessions.
 
-    `append` is called between a change of state and the message that tells of it, so it must not wait: a store that
-    writes to disk queues, in a task of its own. What is dropped when full is the implementation's choice, oldest
-    first; it must then still replay what is left.
+    `append` is called between a change of state and the message that tells of it, so it must not wait, and must not
+    raise: a store that writes to disk queues, in a task of its own. What is dropped when full is the implementation's
+    choice, oldest first; it must then still replay what is left.
     """
 
     def append(self, session_id: str, event_id: str, data: bytes) -> None:
@@ -105,21 +107,34 @@ def parse_event_id(event_id: str) -> tuple[int, int]:
 
 
 class SessionHistory:
-    """The history of one session's streams: numbers events and keeps them in a store."""
+    """The history of one session's streams: numbers events and keeps them in a store, until it is told to forget."""
 
-    __slots__ = ("_next", "_session_id", "_store")
+    __slots__ = ("_before", "_forgotten", "_next", "_session_id", "_store")
 
     def __init__(self, store: EventStore, session_id: str) -> None:
         self._store = store
         self._session_id = session_id
-        self._next = 0
+        self._before = self._next = int.from_bytes(blake2b(session_id.encode(), digest_size=5).digest(), "big")
+        self._forgotten = False
 
     def record(self, stream: int, data: bytes) -> str:
         """Keep a frame and give its id; numbers are unique within the session and rise."""
         self._next += 1
         event_id = f"{stream}-{self._next}"
-        self._store.append(self._session_id, event_id, data)
+        if not self._forgotten:  # a reader may still commit while its session ends
+            self._store.append(self._session_id, event_id, data)
         return event_id
+
+    def stream_of(self, event_id: str) -> int:
+        """The number of the stream that an event belongs to.
+
+        Raises:
+            ValueError: not an id that this session gave.
+        """
+        stream, number = parse_event_id(event_id)
+        if not self._before < number <= self._next:
+            raise ValueError(f"no such event in this session: {event_id}")
+        return stream
 
     async def after(self, last_event_id: str) -> list[Frame]:
         """Frames of the same stream after an id.
@@ -127,12 +142,18 @@ class SessionHistory:
         Raises:
             ValueError: not an id of this session.
         """
-        _, number = parse_event_id(last_event_id)
-        if number > self._next:
-            raise ValueError(f"no such event in this session: {last_event_id}")
+        self.stream_of(last_event_id)
         events = await self._store.replay(self._session_id, last_event_id)
         return [Frame(data, event_id) for event_id, data in events if data]
 
+    @staticmethod
+    def merged(last_event_id: str, frames: Iterable[Frame]) -> list[Frame]:
+        """Recorded frames after an id, each one once, in the order of their ids."""
+        _, after = parse_event_id(last_event_id)
+        numbered = {parse_event_id(frame.event_id)[1]: frame for frame in frames if frame.event_id is not None}
+        return [numbered[number] for number in sorted(numbered) if number > after]
+
     def forget(self) -> None:
-        """Drop everything: the session ended."""
+        """Drop everything, and keep nothing from now on: the session ended."""
+        self._forgotten = True
         self._store.forget(self._session_id)

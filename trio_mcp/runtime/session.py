@@ -9,7 +9,7 @@ It refuses to know HTTP, and to look at other sessions.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -24,12 +24,13 @@ from trio_mcp.protocol.events import (
     RequestReceived,
     ResponseReceived,
 )
+from trio_mcp.protocol.headers import Headers
 from trio_mcp.protocol.session import SessionProtocol, State
 from trio_mcp.protocol.shaping import shape
 from trio_mcp.runtime.call import NO_HEADERS, Answer, Call, Owner
 from trio_mcp.runtime.dispatch import answer
 from trio_mcp.runtime.outlet import Outlet
-from trio_mcp.runtime.replay import EventStore, SessionHistory, parse_event_id
+from trio_mcp.runtime.replay import EventStore, SessionHistory
 from trio_mcp.runtime.subscriptions import CHANGED, Subscriptions
 from trio_mcp.wire.base import RequestId, Result
 from trio_mcp.wire.jsonrpc import (
@@ -75,7 +76,7 @@ class SessionCall(Call):
 
     __slots__ = ("owed", "session")
 
-    def __init__(self, session: "Session", event: RequestReceived, outlet: Outlet, headers: Mapping[str, str]) -> None:
+    def __init__(self, session: "Session", event: RequestReceived, outlet: Outlet, headers: Headers) -> None:
         protocol = session.protocol
         super().__init__(
             session.host,
@@ -110,12 +111,15 @@ class SessionCall(Call):
 
     def finish(self, outcome: Answer | None) -> None:
         """Answer, if the session still owes it."""
-        self.session.call_finished(self)
+        session = self.session
+        session.call_finished(self)
         if outcome is not None and self.owed:
-            self.session.protocol.answer(self.id)
+            session.protocol.answer(self.id)
             self.outlet.respond(outcome.data, outcome.error_code)
         else:
             self.outlet.withdraw()
+        if not self.outlet.attended:
+            session.drop_stream(self.outlet)
 
 
 class Session:
@@ -126,7 +130,8 @@ class Session:
         standing: the outlet for what belongs to no call; a pipe gives its own.
 
     Attributes:
-        calls: calls in flight by their request id.
+        calls: calls by their request id; a cancelled one stays until it has cleaned up, or its id is used again.
+        running: calls whose task has not ended, all of them.
         ended: set when nothing of the session is left.
     """
 
@@ -142,6 +147,7 @@ class Session:
         self.calls: dict[RequestId, SessionCall] = {}
         self.subscribed: set[str] = set()
         self.log_level: LoggingLevel = DEFAULT_LOG_LEVEL
+        self.running = 0
         self.readers = 0
         self.last_active = trio.current_time()
         self.ended = trio.Event()
@@ -165,7 +171,7 @@ class Session:
                     self.host.subscriptions.add(self)
                     task_status.started()
                     await self._fall_idle()
-                    session_nursery.cancel_scope.cancel("the session was idle")
+                    self.end("the session was idle")
         finally:
             self._spawn = None
             self.host.subscriptions.remove(self)
@@ -180,7 +186,7 @@ class Session:
     async def _fall_idle(self) -> None:
         idle = self.host.server.settings.session_idle
         while True:
-            busy = bool(self.calls) or self.readers > 0 or self.public_id is None
+            busy = self.running > 0 or self.readers > 0 or self.public_id is None
             due = (trio.current_time() if busy else self.last_active) + idle
             if due <= trio.current_time():
                 return
@@ -189,6 +195,11 @@ class Session:
     def end(self, reason: str = "the server goes away") -> None:
         """End the session and everything in it; `ended` tells when that is done."""
         self._scope.cancel(reason)
+
+    @property
+    def ending(self) -> bool:
+        """Whether `end` was called, or the session fell idle: it takes nothing in any more."""
+        return self._scope.cancel_called
 
     def farewell(self) -> None:
         """The server goes away: end the standing stream with its terminator; calls in flight keep theirs."""
@@ -221,18 +232,23 @@ class Session:
         Raises:
             ValueError: not an event of this session.
         """
-        number, _ = parse_event_id(last_event_id)
-        frames = await self.history.after(last_event_id)
+        number = self.history.stream_of(last_event_id)
         outlet = self.standing if number == 0 else self.streams.get(number)
         if outlet is None:
             outlet = Outlet(self.host.server.settings.stream_buffer, number=number, history=self.history)
             outlet.close()
-        outlet.resume(frames)
+        elif outlet.committed:
+            outlet.cut("another reader takes over")  # before the store is read: what it took would be lost to us
+        if number >= self._next_stream or not (outlet.committed or outlet.closed):
+            raise ValueError(f"no such event in this session: {last_event_id}")
+        replayed = await self.history.after(last_event_id)
+        # A store may take its time: what came meanwhile waits in the outlet and need not be among what it gave.
+        outlet.resume(self.history.merged(last_event_id, (*replayed, *outlet.take())))
         return outlet
 
     # Messages
 
-    def deliver(self, message: Message, outlet: Outlet, headers: Mapping[str, str] = NO_HEADERS) -> None:
+    def deliver(self, message: Message, outlet: Outlet, headers: Headers = NO_HEADERS) -> None:
         """Take one message in; answers go into `outlet`. Never waits.
 
         An answer to a request that breaks the protocol is in the outlet when this returns.
@@ -272,20 +288,21 @@ class Session:
             encode_result(event.id, shape(result, self.protocol.revision, stamp={}, ttl_ms=0, cache_scope=""))
         )
 
-    def _request(self, event: RequestReceived, outlet: Outlet, headers: Mapping[str, str]) -> None:
+    def _request(self, event: RequestReceived, outlet: Outlet, headers: Headers) -> None:
         quick = _QUICK.get(event.method.name)
         if quick is not None:
             quick(self, event.params)
             self.protocol.answer(event.id)
             outlet.respond(encode_result(event.id, Result()))
             return
-        if len(self.calls) >= self.host.server.settings.max_requests_per_session or self._spawn is None:
+        if self.running >= self.host.server.settings.max_requests_per_session or self._spawn is None:
             self.protocol.answer(event.id)
-            message = f"Too many requests in flight in this session ({len(self.calls)}): await some answers first"
+            message = f"Too many requests in flight in this session ({self.running}): await some answers first"
             outlet.respond(encode_error(event.id, TOO_MANY_REQUESTS, message), TOO_MANY_REQUESTS)
             return
         call = SessionCall(self, event, outlet, headers)
         self.calls[event.id] = call
+        self.running += 1
         self.host.call_began(call)
         self._spawn(call.run, answer, name=f"call {event.method.name} {event.id}")
 
@@ -298,10 +315,9 @@ class Session:
 
     def call_finished(self, call: SessionCall) -> None:
         """A call has ended: forget it."""
+        self.running -= 1
         if self.calls.get(call.id) is call:
             del self.calls[call.id]
-        if call.outlet.reader_scope is None:
-            self.drop_stream(call.outlet)
         self.last_active = trio.current_time()
         if self.call_ended:
             self.call_ended.unpark_all()
@@ -310,6 +326,7 @@ class Session:
         """Send the client a request and await its answer; see `SessionCall.ask`."""
         if outlet.answers_only:
             raise McpError(INVALID_REQUEST, f"{method} needs a stream, and replies here are plain JSON")
+        params = msgspec.Raw(msgspec.json.encode(params))  # what cannot be encoded fails here, before anything is owed
         id = self.protocol.ask(method)
         question = self._questions[id] = _Question()
         outlet.put(encode_request(id, method, params))

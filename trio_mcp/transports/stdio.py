@@ -18,19 +18,17 @@ from trio_mcp.transports.lines import Lines, Read
 _CHUNK = 65536
 
 
-async def serve_stdio_pipe(host: Host, *, stop: trio.Event | None = None) -> None:
-    """Serve stdin and stdout until stdin ends or `stop` is set.
+async def serve_stdio_pipe(host: Host, out_fd: int, *, stop: trio.Event | None = None) -> None:
+    """Serve stdin and `out_fd`, which is what `own_stdout` gives, until stdin ends or `stop` is set.
 
     Cancellation: calls are cancelled and awaited; the descriptors are as before.
     """
-    with _own_stdout() as out_fd:
-        async with _reading(0) as read, _writing(out_fd) as write:
-            pipe = Pipe(host, write)
-            await pipe.run(Lines(read, host.server.settings.max_body), stop=stop)
+    async with _reading(0) as read, _writing(out_fd) as write:
+        await Pipe(host, write).run(Lines(read, host.server.settings.max_body), stop=stop)
 
 
 @contextmanager
-def _own_stdout() -> Iterator[int]:
+def own_stdout() -> Iterator[int]:
     """Keep stdout to ourselves and lead everyone else's output to stderr."""
     sys.stdout.flush()
     own = os.dup(1)
