@@ -28,11 +28,10 @@ NURSERY_OWNERS = {
     "runtime/host.py": "the sessions of one server",
     "runtime/session.py": "the writers, keepalive and calls of one session",
     "runtime/pipe.py": "the calls of one duplex message stream",
-    "runtime/per_request.py": "one per-request call",
-    "http/per_request_endpoint.py": "one per-request call, in its connection's task",
     "http/worker.py": "the connections of one listener",
-    "http/connection.py": "one connection",
-    "http/asgi.py": "one application's lifespan",
+    "http/connection.py": "one connection, and beside a request the task that reads ahead where no socket is",
+    "http/asgi.py": "one exchange on a foreign server: its watch for a disconnect",
+    "http/lifespan.py": "one application's lifespan on a foreign server",
     "client/": "one client's connection",
 }
 
@@ -41,10 +40,14 @@ CATCH_ALL_OWNERS = {
     "runtime/dispatch.py": "an author's function failed: -32603 or isError, logged once",
     "runtime/host.py": "a session crashed: it ends alone, logged once",
     "cli/": "an author's module failed to import: one line, exit code 2",
+    "http/connection.py": "a foreign application failed under our lane: 500, logged once",
+    "http/worker.py": "one connection failed: it ends alone, logged once",
+    "http/handover.py": "one HTTP/2 stream or foreign connection failed: it ends alone, logged",
+    "http/lifespan.py": "startup failed: told to the foreign server, whose way to say it is a message",
 }
 
-HYPERCORN_OWNERS = {"http/connection.py", "http/worker.py"}
-HTTPTOOLS_OWNERS = {"http/connection.py"}
+HYPERCORN_OWNERS = {"http/handover.py", "http/worker.py"}
+HTTPTOOLS_OWNERS = {"http/parser.py"}
 DATES_OWNER = "protocol/revisions.py"
 # What computes and holds data, and neither waits nor reads anything from outside.
 WIRE_STDLIB = {

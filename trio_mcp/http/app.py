@@ -3,7 +3,7 @@
 import logging
 
 from trio_mcp.http import per_request_endpoint, session_endpoint
-from trio_mcp.http.asgi import TEXT_TYPE, BodyTooLargeError, ClientGoneError, Exchange, Receive, Scope, Send
+from trio_mcp.http.asgi import TEXT_TYPE, BodyTooLargeError, ClientGoneError, Exchange, Header, Receive, Scope, Send
 from trio_mcp.http.message import respond_error
 from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE
 from trio_mcp.protocol.headers import PROTOCOL_VERSION, SESSION_ID, is_json
@@ -15,6 +15,7 @@ from trio_mcp.wire.jsonrpc import Request, WireError, decode, decode_batch, is_b
 _log = logging.getLogger("trio_mcp.http")
 
 _ALLOW = ((b"allow", b"GET, POST, DELETE"),)
+_ALLOW_PER_REQUEST = ((b"allow", b"POST"),)  # that era's endpoint has no other method
 
 
 class McpApp:
@@ -36,13 +37,14 @@ class McpApp:
             return
         exchange = Exchange(scope, receive, send, self.host.server.settings)
         try:
-            await self._serve(exchange)
+            try:
+                await self._serve(exchange)
+            except BodyTooLargeError:
+                limit = self.host.server.settings.max_body
+                text = f"Content Too Large: a message may have {limit} bytes (Settings.max_body)"
+                await respond_error(exchange, 413, INVALID_REQUEST, text, headers=((b"connection", b"close"),))
         except ClientGoneError:
             _log.debug("%s %s: the client is gone", exchange.method, exchange.path)
-        except BodyTooLargeError:
-            limit = self.host.server.settings.max_body
-            text = f"Content Too Large: a message may have {limit} bytes (Settings.max_body)"
-            await respond_error(exchange, 413, INVALID_REQUEST, text, headers=((b"connection", b"close"),))
 
     async def _serve(self, exchange: Exchange) -> None:
         path = exchange.path.removeprefix(exchange.scope.get("root_path", "")).rstrip("/") or "/"
@@ -58,7 +60,7 @@ class McpApp:
         elif exchange.method in ("GET", "DELETE"):
             version = exchange.headers.text(PROTOCOL_VERSION)
             if names_per_request(version) and SESSION_ID not in exchange.headers:
-                await self._not_allowed(exchange)
+                await self._not_allowed(exchange, _ALLOW_PER_REQUEST)
             elif exchange.method == "GET":
                 await session_endpoint.get(self.host, exchange)
             else:
@@ -66,8 +68,8 @@ class McpApp:
         else:
             await self._not_allowed(exchange)
 
-    async def _not_allowed(self, exchange: Exchange) -> None:
-        await respond_error(exchange, 405, INVALID_REQUEST, "Method Not Allowed", headers=_ALLOW)
+    async def _not_allowed(self, exchange: Exchange, allow: tuple[Header, ...] = _ALLOW) -> None:
+        await respond_error(exchange, 405, INVALID_REQUEST, "Method Not Allowed", headers=allow)
 
     async def _post(self, exchange: Exchange) -> None:
         headers, settings = exchange.headers, self.host.server.settings

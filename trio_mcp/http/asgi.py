@@ -4,8 +4,8 @@ A client that leaves is a cancellation here, not a message. It refuses to know M
 what a status means is the endpoints' concern.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import trio
@@ -28,6 +28,11 @@ SSE_HEADERS: Final[tuple[Header, ...]] = (
 )
 
 
+#: The ASGI extension of our own lane: an object with `on_gone(gone)`, `spawn(function, name=)` and `respond(…)`,
+#: whose writes are bounded already.
+CONNECTION_EXTENSION: Final = "trio_mcp.connection"
+
+
 class ClientGoneError(Exception):
     """The client went away, or did not read within `Settings.write_timeout`."""
 
@@ -44,7 +49,19 @@ class Exchange:
         started, finished: how far the response is.
     """
 
-    __slots__ = ("_receive", "_send", "_settings", "finished", "headers", "method", "path", "scope", "started")
+    __slots__ = (
+        "_lane",
+        "_receive",
+        "_send_message",
+        "_settings",
+        "_spawn",
+        "finished",
+        "headers",
+        "method",
+        "path",
+        "scope",
+        "started",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
         self.scope = scope
@@ -53,9 +70,24 @@ class Exchange:
         self.headers = Headers(scope["headers"])
         self.started = False
         self.finished = False
+        self._lane: Any = scope.get("extensions", {}).get(CONNECTION_EXTENSION)
         self._receive = receive
-        self._send = send
+        self._send_message = send
         self._settings = settings
+        self._spawn: Callable[..., None] | None = None
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        """Send an ASGI message within the write timeout; on our own lane that bound is the lane's."""
+        try:
+            if self._lane is not None:
+                await self._send_message(message)
+                return
+            with trio.move_on_after(self._settings.write_timeout) as write_scope:
+                await self._send_message(message)
+        except OSError as error:
+            raise ClientGoneError from error
+        if write_scope.cancelled_caught:
+            raise ClientGoneError
 
     async def read_body(self) -> bytes:
         """The whole body.
@@ -66,7 +98,7 @@ class Exchange:
         """
         limit = self._settings.max_body
         declared = self.headers.text(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > limit:
+        if declared is not None and _is_above(declared, limit):
             raise BodyTooLargeError
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
@@ -99,12 +131,14 @@ class Exchange:
         sent = [*headers]
         if status != 204:  # RFC 9110 section 8.6: no length where there is no content
             sent.append((b"content-length", str(len(body)).encode("ascii")))
-        start = {"type": "http.response.start", "status": status, "headers": sent}
-        with trio.move_on_after(self._settings.write_timeout) as write_scope:
-            await self._send(start)
-            await self._send({"type": "http.response.body", "body": body})
-        if write_scope.cancelled_caught:
-            raise ClientGoneError
+        if self._lane is not None:
+            try:
+                await self._lane.respond(status, sent, body)
+            except OSError as error:
+                raise ClientGoneError from error
+            return
+        await self._send({"type": "http.response.start", "status": status, "headers": sent})
+        await self._send({"type": "http.response.body", "body": body})
 
     async def start_stream(self, headers: Iterable[Header] = (), first: bytes = b"") -> None:
         """Begin a stream of events, with what is there already.
@@ -114,11 +148,8 @@ class Exchange:
         """
         self.started = True
         start = {"type": "http.response.start", "status": 200, "headers": [*SSE_HEADERS, *headers]}
-        with trio.move_on_after(self._settings.write_timeout) as write_scope:
-            await self._send(start)
-            await self._send({"type": "http.response.body", "body": first, "more_body": True})
-        if write_scope.cancelled_caught:
-            raise ClientGoneError
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": first, "more_body": True})
 
     async def write(self, data: bytes) -> None:
         """Write a part of a stream.
@@ -126,35 +157,55 @@ class Exchange:
         Raises:
             ClientGoneError: it could not be written in time.
         """
-        with trio.move_on_after(self._settings.write_timeout) as write_scope:
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        if write_scope.cancelled_caught:
-            raise ClientGoneError
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def finish(self) -> None:
         """End a stream with its terminator. Cancellation: the connection is left to the server to close."""
         if not self.finished:
             self.finished = True
-            with trio.move_on_after(self._settings.write_timeout):
+            with suppress(ClientGoneError):
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _watch(self, cancel: Callable[[str], None]) -> None:
-        """Cancel when the client leaves before the response is whole."""
+    # The client leaving
+
+    async def while_connected(self, gone: Callable[[str], None], work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work`; call `gone(reason)` at once if the client leaves before the response is whole.
+
+        Call it once the body is read. A `ClientGoneError` in `work` ends it quietly. On our own lane the connection
+        tells; elsewhere a task waits for `http.disconnect`, in a nursery that ends with the exchange.
+        """
+        if self._lane is not None:
+            self._spawn = self._lane.spawn
+            self._lane.on_gone(gone)
+            try:
+                await work()
+            except ClientGoneError:
+                gone("the client did not read")
+            return
+        async with trio.open_nursery() as exchange_nursery:
+            self._spawn = exchange_nursery.start_soon
+            exchange_nursery.start_soon(self._watch, gone, name=f"watch for disconnect of {self.path}")
+            try:
+                await work()
+            except ClientGoneError:
+                gone("the client did not read")
+            exchange_nursery.cancel_scope.cancel("the response is complete")
+
+    async def _watch(self, gone: Callable[[str], None]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if not self.finished:
-            cancel("the client disconnected")
+            gone("the client disconnected")
 
-    @asynccontextmanager
-    async def connected(self) -> AsyncIterator[trio.Nursery]:
-        """A nursery that lasts as long as the client: leaving it, or the client leaving, cancels what runs in it.
+    def spawn(self, function: Callable[[], Awaitable[None]], name: str) -> None:
+        """Start a task beside the `work` of `while_connected`; that work must await its end."""
+        assert self._spawn is not None
+        self._spawn(function, name=name)
 
-        Call it once the body is read.
-        """
-        async with trio.open_nursery() as exchange_nursery:
-            exchange_nursery.start_soon(
-                self._watch, exchange_nursery.cancel_scope.cancel, name=f"watch for disconnect of {self.path}"
-            )
-            with suppress(ClientGoneError):  # no error: whatever ran for this client ends here
-                yield exchange_nursery
-            exchange_nursery.cancel_scope.cancel("the response is complete")
+
+def _is_above(digits: str, limit: int) -> bool:
+    """Whether a decimal number is above `limit`; text that is none is not, and a giant is never converted."""
+    if not (digits.isascii() and digits.isdigit()):
+        return False
+    digits = digits.lstrip("0")
+    return len(digits) > 18 or int(digits or "0") > limit

@@ -1,11 +1,509 @@
-"""One connection. Today hypercorn's own; this class is the seam where our HTTP/1.1 lane goes in.
+"""One connection: our own HTTP/1.1 lane (RFC 9112), with ASGI on the other side.
 
-What the rest of the project relies on: the application runs in a task of the connection's nursery, `receive` tells
-of a disconnect while the application works, and a cancelled connection ends.
+Theory of operation. One task a connection: it reads a head, awaits the application in itself, writes, and reads the
+next. While the application works nobody reads, so a client that sends ahead waits in the kernel's buffer; that the
+client hung up is told by `Hangups`, or, where there is no socket, by a task that reads ahead. One deadline, `due`,
+moves: for the idle connection, the head, the body; it is off while the application works. It is a number that the
+worker's patrol looks at, because to move a real deadline twice a request costs a tenth of the request.
+
+A client that only closed its sending side still reads. To tell that from one that is gone, a harmless word is
+written: an interim `102` before the response, a comment in a stream of events. Who is gone answers with a reset.
+
+Whoever must end with the client says so through the extension `trio_mcp.connection`: `on_gone(gone)`; what must run
+beside the application is spawned in the connection's nursery: `spawn(function, name=)`.
+
+It refuses HTTP/2 and WebSocket: those go to hypercorn, with the bytes read so far (`handover`).
 """
 
-from hypercorn.trio.tcp_server import TCPServer
+import logging
+import math
+from collections.abc import Callable
+from email.utils import formatdate
+from enum import Enum
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+from urllib.parse import unquote_to_bytes
+
+import attrs
+import trio
+
+from trio_mcp.http.asgi import CONNECTION_EXTENSION, App, Header
+from trio_mcp.http.byte_stream import ByteStream, PeerGoneError
+from trio_mcp.http.hangup import Hangups
+from trio_mcp.http.parser import Refusal, Request, RequestParser
+
+_log = logging.getLogger("trio_mcp.connection")
+
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
+}
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_PROBE: Final = b"HTTP/1.1 102 Processing\r\n\r\n"
+_HTTP2_PREFACE: Final = b"PRI * HTTP/2"
+_COMMENT_CHUNK: Final = b"3\r\n:\n\n\r\n"
+#: After a response to a request that was not read to its end, so much more is read before we close: else the
+#: kernel would answer the rest with a reset that could overtake the response.
+_LINGER_BYTES: Final = 256 * 1024
+_LINGER_SECONDS: Final = 2.0
 
 
-class Connection(TCPServer):
-    """A connection as hypercorn runs it: HTTP/1.1, HTTP/2 and WebSocket by what the client speaks."""
+class _Hangup(Enum):
+    """What the watcher told of the peer."""
+
+    HALF = "it sends no more"
+    GONE = "it does not read either"
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What one connection may take; seconds and bytes."""
+
+    idle: float = 75
+    head_time: float = 15
+    body_time: float = 60
+    max_head: int = 32 * 1024
+    max_headers: int = 100
+    http2: bool = False
+
+
+class Worker(Protocol):
+    """What a connection needs of its worker."""
+
+    app: App
+    limits: Limits
+    hangups: Hangups
+    closing: bool
+    log_access: Callable[[tuple[Any, ...]], None] | None
+
+    async def hand_over(self, connection: "Connection", data: bytes) -> None:
+        """Let hypercorn go on with a connection that is not HTTP/1.1, from these bytes."""
+        ...
+
+
+class Connection:
+    """One HTTP/1.1 connection.
+
+    Args:
+        client, server: addresses for the ASGI scope.
+        scheme: `http` or `https`.
+    """
+
+    __slots__ = (
+        "_body_begun",
+        "_callbacks",
+        "_deadline",
+        "_expired",
+        "_gone",
+        "_hangup",
+        "_parser",
+        "_phase",
+        "_request",
+        "_response",
+        "_scope",
+        "_whole",
+        "bytes",
+        "client",
+        "due",
+        "scheme",
+        "server",
+        "spawn",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        worker: Worker,
+        stream: ByteStream,
+        *,
+        client: tuple[str, int] | None,
+        server: tuple[str, int] | None,
+        scheme: str = "http",
+    ) -> None:
+        self.worker = worker
+        self.bytes = stream
+        self.client = client
+        self.server = server
+        self.scheme = scheme
+        self._parser = RequestParser(max_head=worker.limits.max_head, max_headers=worker.limits.max_headers)
+        self.spawn: Callable[..., None] = _not_running
+        self.due = math.inf
+        self._expired = False
+        self._scope = trio.CancelScope()
+        self._phase = "idle"
+        self._request: Request | None = None
+        self._response: _Response | None = None
+        self._callbacks: list[Callable[[str], None]] = []
+        self._gone: trio.Event | None = None
+        self._hangup: _Hangup | None = None
+        self._whole: trio.Event | None = None
+        self._body_begun = False
+
+    # Life
+
+    async def run(self) -> None:
+        """Serve requests until either side closes. Never raises for anything the client does.
+
+        Cancellation: the request in hand is cancelled with it, and the connection is closed.
+        """
+        fd = self.bytes.fileno()
+        watched = fd >= 0 and self.worker.hangups.watch(fd, self)
+        try:
+            async with trio.open_nursery() as connection_nursery:
+                self._scope = connection_nursery.cancel_scope
+                self.spawn = connection_nursery.start_soon
+                try:
+                    await self._serve(watched)
+                except PeerGoneError as error:
+                    _log.debug("%s: %s", self.client, error)
+                connection_nursery.cancel_scope.cancel("the connection is closed")
+            if self._expired:
+                self._timed_out()
+        finally:
+            if watched:
+                self.worker.hangups.forget(fd)
+            await self.bytes.aclose()
+
+    def expire(self) -> None:
+        """The deadline has come: end the connection. Called by the worker's patrol."""
+        self._expired = True
+        self._scope.cancel(f"nothing came in time ({self._phase})")
+
+    def shut(self) -> None:
+        """The worker goes away: close when idle, else after the response in hand."""
+        if self._phase == "idle":
+            self._scope.cancel("the server is shutting down")
+
+    async def _serve(self, watched: bool) -> None:
+        parser = self._parser
+        while True:
+            request = await self._next_request()
+            if request is None:
+                break
+            self.due = math.inf
+            self._phase = "request"
+            response = await self._respond(request, watched)
+            if not (response.complete and response.keep_alive and request.complete) or self.worker.closing:
+                if response.complete and not request.complete:
+                    await self._linger()
+                return
+            self._request = None
+        if parser.upgrade is not None:
+            await self._hand_over(parser.upgrade)
+        elif parser.refusal is not None:
+            await self._refuse(parser.refusal)
+
+    async def _next_request(self) -> Request | None:
+        """The next request whose head is whole; None where there will be none on this lane."""
+        parser, limits = self._parser, self.worker.limits
+        requests = parser.requests
+        while not requests:
+            if parser.refusal is not None or parser.upgrade is not None or self.worker.closing:
+                return None
+            if parser.begun:
+                if self._phase != "head":
+                    self._phase = "head"
+                    self.due = trio.current_time() + limits.head_time
+            else:
+                self._phase = "idle"
+                self.due = trio.current_time() + limits.idle
+            data = await self.bytes.read()
+            if not data:
+                return None
+            if data.startswith(_HTTP2_PREFACE) and not parser.begun:
+                if limits.http2:
+                    await self._hand_over(data)
+                else:
+                    text = "HTTP/2 without TLS is switched off here"
+                    await self._refuse(Refusal(505, text))
+                return None
+            parser.feed(data)
+        return requests.popleft()
+
+    async def _hand_over(self, data: bytes) -> None:
+        self._phase = "handed over"
+        self.due = math.inf
+        self.worker.hangups.forget(self.bytes.fileno())
+        await self.worker.hand_over(self, data)
+
+    def _timed_out(self) -> None:
+        """The deadline came: tell a client that is in the middle of a request."""
+        if self._phase == "head" or (self._phase == "body" and not (self._response and self._response.started)):
+            self.bytes.write_now(_plain(408, f"no whole request came in time ({self._phase})"))
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        await self.bytes.write(_plain(refusal.status, refusal.reason))
+        await self._linger()
+
+    async def _linger(self) -> None:
+        """Read and drop what the client still sends, for a while, so that it can read our last response."""
+        self._phase = "lingering"
+        self.due = trio.current_time() + _LINGER_SECONDS
+        left = _LINGER_BYTES
+        while left > 0:
+            data = await self.bytes.read()
+            if not data:
+                return
+            left -= len(data)
+
+    # One request
+
+    async def _respond(self, request: Request, watched: bool) -> "_Response":
+        self._request = request
+        self._body_begun = False
+        response = self._response = _Response(self, request)
+        if self._hangup is not None:  # it was told while we still read this request's head
+            self.hung_up(gone=self._hangup is _Hangup.GONE)
+        began = trio.current_time() if self.worker.log_access is not None else 0.0
+        try:
+            if watched:
+                await self.worker.app(self._asgi_scope(request), self.receive, response.send)
+            else:
+                await self._respond_reading_ahead(request, response)
+        except PeerGoneError:
+            raise
+        except Exception:
+            # A foreign application under our lane; McpApp has its own boundaries and does not get here.
+            _log.exception("the application failed on %s %r", request.method, request.target)
+            if not response.started:
+                await self.bytes.write(_plain(500, "Internal Server Error"))
+        finally:
+            self._callbacks.clear()
+            if self.worker.log_access is not None:
+                took = trio.current_time() - began
+                self.worker.log_access(
+                    (self.client, request.method, request.target, response.status, response.size, took)
+                )
+        return response
+
+    async def _respond_reading_ahead(self, request: Request, response: "_Response") -> None:
+        """Await the application beside a task that reads ahead, where no watcher can tell of a hang-up."""
+        self._whole = trio.Event()
+        if request.complete:
+            self._whole.set()
+        async with trio.open_nursery() as request_nursery:
+            request_nursery.start_soon(self._read_ahead, self._whole, name="read ahead")
+            await self.worker.app(self._asgi_scope(request), self.receive, response.send)
+            request_nursery.cancel_scope.cancel("the response is complete")
+
+    async def _read_ahead(self, whole: trio.Event) -> None:
+        """Once the body is here, read on until the end; what comes is the next requests', within one chunk."""
+        await whole.wait()
+        while not self._parser.requests and self._parser.refusal is None:
+            data = await self.bytes.read()
+            if not data:
+                self.hung_up(gone=True)
+                return
+            self._parser.feed(data)
+
+    def _asgi_scope(self, request: Request) -> dict[str, Any]:
+        path, _, query = request.target.partition(b"?")
+        if not path.startswith(b"/") and b"://" in path:  # absolute form (RFC 9112 section 3.2.2)
+            path = b"/" + path.split(b"://", 1)[1].partition(b"/")[2]
+        decoded = unquote_to_bytes(path) if b"%" in path else path
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": request.version,
+            "method": request.method,
+            "scheme": self.scheme,
+            "path": decoded.decode("utf-8", "replace"),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": request.headers,
+            "client": self.client,
+            "server": self.server,
+            "extensions": {CONNECTION_EXTENSION: self},
+        }
+
+    async def receive(self) -> dict[str, Any]:
+        """ASGI: the body in pieces, then, once it was read, `http.disconnect` when the client is gone."""
+        request = self._request
+        assert request is not None
+        if self._body_begun and request.complete and not request.body:
+            return await self._disconnected()
+        while not request.body and not request.complete:
+            if request.expects_continue:
+                request.expects_continue = False
+                await self.bytes.write(_CONTINUE)
+            if self._phase != "body":
+                self._phase = "body"
+                self.due = trio.current_time() + self.worker.limits.body_time
+            data = await self.bytes.read()
+            if not data:
+                self.hung_up(gone=True)
+                return {"type": "http.disconnect"}
+            self._parser.feed(data)
+            refusal = self._parser.refusal
+            if refusal is not None and not request.complete:
+                self._parser.refusal = None
+                await self.bytes.write(_plain(refusal.status, refusal.reason))
+                raise PeerGoneError(refusal.reason)
+        if self._phase == "body" and request.complete:
+            self._phase = "request"
+            self.due = math.inf
+        body = request.body[0] if len(request.body) == 1 else b"".join(request.body)
+        request.body.clear()
+        self._body_begun = True
+        if request.complete and self._whole is not None:
+            self._whole.set()
+        return {"type": "http.request", "body": body, "more_body": not request.complete}
+
+    async def _disconnected(self) -> dict[str, Any]:
+        if self._gone is None:
+            self._gone = trio.Event()
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
+        """A whole response in one write, without the detour over ASGI messages; for `Exchange`.
+
+        Raises `PeerGoneError`. Cancellation: part of it may be out.
+        """
+        response = self._response
+        assert response is not None
+        await response.send_whole(status, headers, body)
+
+    # Hanging up
+
+    def on_gone(self, cancel: Callable[[str], None]) -> None:
+        """Call `cancel(reason)` when the client is gone before this request's response is complete."""
+        if self._gone is not None and self._gone.is_set():
+            cancel("the client disconnected")
+        else:
+            self._callbacks.append(cancel)
+
+    def hung_up(self, *, gone: bool) -> None:
+        """The peer hung up; `gone` where it is sure that it does not read either."""
+        response = self._response
+        self._hangup = _Hangup.GONE if gone else _Hangup.HALF
+        if self._phase != "request" or response is None or response.complete:
+            return  # whoever reads finds out
+        if not gone and response.probe():
+            return
+        if self._gone is None:
+            self._gone = trio.Event()
+        self._gone.set()
+        for cancel in self._callbacks:
+            cancel("the client disconnected")
+        self._callbacks.clear()
+
+
+def _not_running(*_: Any, **__: Any) -> None:
+    raise RuntimeError("the connection does not run")
+
+
+class _Response:
+    """The response to one request, written as ASGI sends it: head and first piece of the body in one write."""
+
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_head",
+        "_request",
+        "complete",
+        "events",
+        "keep_alive",
+        "size",
+        "started",
+        "status",
+    )
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self._connection = connection
+        self._request = request
+        self._head = b""
+        self._chunked = False
+        self.status = 0
+        self.size = 0
+        self.started = False
+        self.complete = False
+        self.events = False
+        self.keep_alive = request.keep_alive and request.complete
+
+    async def send_whole(self, status: int, headers: list[Header], body: bytes) -> None:
+        """Head and body at once; `headers` gives the length."""
+        self.status = status
+        self.size = len(body)
+        self.started = self.complete = True
+        head = self._make_head(status, headers)
+        await self._connection.bytes.write(head if self._request.method == "HEAD" else head + body)
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """ASGI. Raises `PeerGoneError` when the client is gone. Cancellation: the response may be cut short."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self._head = self._make_head(self.status, message["headers"])
+            return
+        if message["type"] != "http.response.body" or self.complete:
+            raise RuntimeError(f"{message['type']} is not expected here")
+        body: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        self.size += len(body)
+        if self._request.method == "HEAD":
+            body = b""
+        elif self._chunked:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if not more:
+                body += b"0\r\n\r\n"
+        if not self.started:
+            self.started = True
+            body = self._head + body
+        if not more:
+            self.complete = True
+        if body:
+            await self._connection.bytes.write(body)
+
+    def _make_head(self, status: int, headers: list[Header]) -> bytes:
+        length = no_body = status in (204, 304) or status < 200
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        for name, value in headers:
+            lines.append(b"%b: %b\r\n" % (name, value))
+            if name == b"content-length":
+                length = True
+            elif name == b"content-type":
+                self.events = value == b"text/event-stream"
+            elif name == b"connection" and value.lower() == b"close":
+                self.keep_alive = False
+        if not length and not no_body:
+            if self._request.version == "1.1":
+                self._chunked = True
+                lines.append(b"transfer-encoding: chunked\r\n")
+            else:
+                self.keep_alive = False
+        if self.keep_alive and self._connection.worker.closing:
+            self.keep_alive = False
+            lines.append(b"connection: close\r\n")
+        elif not self.keep_alive and self._request.version == "1.1":
+            lines.append(b"connection: close\r\n")
+        elif self.keep_alive and self._request.version == "1.0":
+            lines.append(b"connection: keep-alive\r\n")
+        lines.append(_date_line())
+        return b"".join(lines)
+
+    def probe(self) -> bool:
+        """Say something harmless to find out whether the client still reads; False where nothing can be said."""
+        if self._request.version != "1.1":
+            return False
+        if not self.started:
+            return self._connection.bytes.write_now(_PROBE)
+        return self.events and self._chunked and self._connection.bytes.write_now(_COMMENT_CHUNK)
+
+
+_date: tuple[float, bytes] = (-math.inf, b"")
+
+
+def _date_line() -> bytes:
+    """The Date header and the end of the head; made anew once a second."""
+    global _date
+    now = trio.current_time()
+    if now - _date[0] >= 1 or now < _date[0]:
+        _date = now, f"date: {formatdate(usegmt=True)}\r\n\r\n".encode("ascii")
+    return _date[1]
+
+
+def _plain(status: int, text: str) -> bytes:
+    """A whole response in words, after which the connection closes."""
+    body = text.encode() + b"\n"
+    head = b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+    return (_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status) + head + body

@@ -5,9 +5,11 @@ The call runs in a nursery of the connection's own task: the client leaving canc
 
 from typing import Final
 
-from trio_mcp.http.asgi import Exchange
+import trio
+
+from trio_mcp.http.asgi import ClientGoneError, Exchange
 from trio_mcp.http.message import PER_REQUEST_STATUS, respond_error
-from trio_mcp.http.stream_response import Style, reply
+from trio_mcp.http.stream_response import Style, respond_json, stream
 from trio_mcp.protocol.errors import INVALID_REQUEST, McpError
 from trio_mcp.protocol.headers import accepts
 from trio_mcp.protocol.per_request import OpenedRequest, check_notification_headers, open_request
@@ -36,10 +38,8 @@ async def post(host: Host, exchange: Exchange, message: Message) -> None:
             return
         opened = open_request(message, exchange.headers)
         _check_tool_headers(host, exchange, opened)
-        if not json and not sse:
-            raise McpError(INVALID_REQUEST, "Not Acceptable: accept application/json and text/event-stream")
-        text_headers = exchange.headers.as_text()
-        call = PerRequestCall(host, opened, outlet, headers=text_headers, principal=exchange.scope.get("principal", ""))
+        principal = exchange.scope.get("principal", "")
+        call = PerRequestCall(host, opened, outlet, headers=exchange.headers, principal=principal)
     except McpError as error:
         status = PER_REQUEST_STATUS.get(error.code, 400)
         id = None if isinstance(message, Notification) else message.id
@@ -49,14 +49,59 @@ async def post(host: Host, exchange: Exchange, message: Message) -> None:
     json = json and not listening and settings.json_response is not False
     sse = sse and (listening or settings.json_response is not True)
     if not json and not sse:
-        text = f"Not Acceptable: {opened.method.name} answers with {'a stream' if listening else 'JSON'} only"
+        text = "Not Acceptable: accept application/json and text/event-stream"
         await respond_error(exchange, 406, INVALID_REQUEST, text, id=opened.id)
         return
     outlet.answers_only = not sse
-    async with exchange.connected() as request_nursery:
-        host.call_began(call)
-        request_nursery.start_soon(call.run, answer, name=f"call {opened.method.name} {opened.id}")
-        await reply(exchange, outlet, _STYLE, settings, json=json, sse=sse)
+    outlet.attended = True
+    runner = _Runner(exchange, call, host)
+    await exchange.while_connected(runner.gone, runner.run if json else runner.run_streaming)
+
+
+class _Runner:
+    """One call in the connection's own task, and the task that writes its stream, once it turns out to have one."""
+
+    def __init__(self, exchange: Exchange, call: PerRequestCall, host: Host) -> None:
+        self._exchange = exchange
+        self._call = call
+        self._host = host
+        self._written: trio.Event | None = None
+
+    async def run(self) -> None:
+        """Answer as JSON, unless the call sends something else first."""
+        call, outlet = self._call, self._call.outlet
+        if self._written is None:
+            outlet.on_stream = self._begin_stream
+        self._host.call_began(call)
+        await call.run(answer)
+        if self._written is not None:
+            await self._written.wait()
+        elif not outlet.gone:
+            outlet.on_stream = None
+            await respond_json(self._exchange, outlet, _STYLE)
+
+    async def run_streaming(self) -> None:
+        """Answer as a stream from the beginning."""
+        self._begin_stream()
+        await self.run()
+
+    def gone(self, reason: str) -> None:
+        """The client left: that is the cancellation (basic/patterns/cancellation)."""
+        self._call.cancel(reason)
+        self._call.outlet.leave(reason)
+
+    def _begin_stream(self) -> None:
+        self._written = trio.Event()
+        self._exchange.spawn(self._write, f"write the stream of {self._call.method.name} {self._call.id}")
+
+    async def _write(self) -> None:
+        assert self._written is not None
+        try:
+            await stream(self._exchange, self._call.outlet, self._host.server.settings)
+        except ClientGoneError:
+            self.gone("the client did not read")
+        finally:
+            self._written.set()
 
 
 def _check_tool_headers(host: Host, exchange: Exchange, opened: OpenedRequest) -> None:

@@ -3,6 +3,8 @@
 A dropped connection takes a reader off a stream and cancels nothing.
 """
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from trio_mcp.http.asgi import Exchange, Header
@@ -63,23 +65,29 @@ async def _answer(
         return
     outlet = session.open_stream(sum(isinstance(message, (Request, WireError)) for message in messages))
     outlet.answers_only = not sse
-    text_headers = exchange.headers.as_text()
+    outlet.attended = True
     for message in messages:
         if isinstance(message, WireError):
             outlet.respond(encode_error(message.id, message.code, message.message), message.code)
         else:
-            session.deliver(message, outlet, text_headers)
+            session.deliver(message, outlet, exchange.headers)
     if session.protocol.state is State.NEW:  # a refused initialize: there is no session
         session.end("initialize was refused")
     style = _POLLING if session.protocol.revision.polling else _PLAIN
+    headers = _session_header(session)
+    work = partial(reply, exchange, outlet, style, settings, json=json, batch=batch, headers=headers)
+    await _read(session, exchange, outlet, work)
+
+
+async def _read(session: Session, exchange: Exchange, outlet: Outlet, work: Callable[[], Awaitable[None]]) -> None:
+    """Write one of the session's streams to a client for as long as it is there."""
     session.reading(+1)
     try:
-        async with exchange.connected():
-            headers = _session_header(session)
-            await reply(exchange, outlet, style, settings, json=json, sse=sse, batch=batch, headers=headers)
+        await exchange.while_connected(outlet.leave, work)
     finally:
         session.reading(-1)
-        session.drop_stream(outlet)
+        if outlet is not session.standing:
+            session.drop_stream(outlet)
 
 
 async def get(host: Host, exchange: Exchange) -> None:
@@ -98,20 +106,10 @@ async def get(host: Host, exchange: Exchange) -> None:
         except ValueError as error:
             await respond_error(exchange, 400, INVALID_REQUEST, f"Cannot resume: {error}")
             return
-    session.reading(+1)
-    try:
-        await exchange.read_body()
-        async with exchange.connected():
-            with outlet.reader() as reader_scope:
-                polling = session.protocol.revision.polling
-                settings = host.server.settings
-                await stream(exchange, outlet, settings, polling=polling, headers=_session_header(session))
-            if reader_scope.cancelled_caught and exchange.started:
-                await exchange.finish()
-    finally:
-        session.reading(-1)
-        if outlet is not session.standing:
-            session.drop_stream(outlet)
+    await exchange.read_body()
+    polling, settings = session.protocol.revision.polling, host.server.settings
+    work = partial(stream, exchange, outlet, settings, polling=polling, headers=_session_header(session))
+    await _read(session, exchange, outlet, work)
 
 
 async def delete(host: Host, exchange: Exchange) -> None:

@@ -36,49 +36,46 @@ async def reply(
     settings: Settings,
     *,
     json: bool,
-    sse: bool,
     batch: bool = False,
     headers: tuple[Header, ...] = (),
 ) -> None:
-    """Answer a POST from its outlet.
+    """Answer a POST from an outlet that other tasks fill, until it is done or its client left.
 
     Args:
-        json, sse: what client and server can agree on; not both False.
+        json: client and server both allow a plain JSON reply.
         batch: the answers form an array.
 
     Cancellation: the outlet loses its reader and nothing else.
     """
-    with outlet.reader() as reader_scope:
-        if not sse:
-            outlet.answers_only = True
-            await outlet.wait_decided()
-        elif json:
-            with trio.move_on_after(settings.commit_after):
-                await outlet.wait_decided()
-        if json and outlet.closed and outlet.plain:
-            await _respond_json(exchange, outlet, style, batch=batch, headers=headers)
-        else:
-            await stream(exchange, outlet, settings, polling=style.polling, headers=headers)
-    if reader_scope.cancelled_caught and exchange.started:
-        await exchange.finish()
+    if json:
+        await outlet.wait_decided()
+        if outlet.gone:
+            return
+        if outlet.closed and outlet.plain:
+            await respond_json(exchange, outlet, style, batch=batch, headers=headers)
+            return
+    await stream(exchange, outlet, settings, polling=style.polling, headers=headers)
 
 
-async def _respond_json(
-    exchange: Exchange, outlet: Outlet, style: Style, *, batch: bool, headers: tuple[Header, ...]
+async def respond_json(
+    exchange: Exchange,
+    outlet: Outlet,
+    style: Style,
+    *,
+    batch: bool = False,
+    headers: tuple[Header, ...] = (),
 ) -> None:
+    """Answer a POST with the answers of a closed outlet as JSON, under the status that fits."""
     frames = outlet.take()
     if not frames:  # every request was cancelled, so nothing is answered
         await exchange.respond(202, b"", headers)
-        return
-    if batch:
+    elif batch:
         await exchange.respond(200, b"[" + b",".join(frame.data for frame in frames) + b"]", (JSON_TYPE, *headers))
-        return
-    code = outlet.error_code
-    if code is None:
+    elif outlet.error_code is None:
         await exchange.respond(200, frames[0].data, (JSON_TYPE, *headers))
-        return
-    status = style.statuses.get(code, 200)
-    await exchange.respond(status, frames[0].data, (JSON_TYPE, *status_headers(status), *headers))
+    else:
+        status = style.statuses.get(outlet.error_code, 200)
+        await exchange.respond(status, frames[0].data, (JSON_TYPE, *status_headers(status), *headers))
 
 
 async def stream(
@@ -86,8 +83,18 @@ async def stream(
 ) -> None:
     """Write an outlet as events until it closes or parts, with a comment in every silence of `Settings.keepalive`.
 
-    Runs inside `outlet.reader()`. Ends with the stream's terminator.
+    A reader that wrote this outlet before is sent away, and so are we when another comes. Ends with the stream's
+    terminator, unless the client left.
     """
+    with outlet.reader():
+        await _write_events(exchange, outlet, settings, polling=polling, headers=headers)
+    if not outlet.gone:
+        await exchange.finish()
+
+
+async def _write_events(
+    exchange: Exchange, outlet: Outlet, settings: Settings, *, polling: bool, headers: tuple[Header, ...]
+) -> None:
     first = b""
     if not outlet.committed:
         event_id = outlet.commit()
@@ -105,7 +112,6 @@ async def stream(
                 await outlet.wait()
             if silence.cancelled_caught:
                 await exchange.write(KEEPALIVE)
-    await exchange.finish()
 
 
 def _encode(frames: list[Frame]) -> bytes:

@@ -6,6 +6,7 @@ Names come lower-cased and as bytes, as ASGI gives them. It refuses to know sock
 
 import base64
 import binascii
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -22,14 +23,23 @@ LAST_EVENT_ID: Final = b"last-event-id"
 _SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE: Final = re.compile(rb"[\x20-\x7e\t]*")
-_INTEGER: Final = re.compile(r"[+-]?\d+(\.0*)?")
+# Bounded: an integer may lie between ±2**53, and `int` refuses more than 4300 digits.
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,64}(\.0*)?")
+_REFUSED: Final = re.compile(rb"(?:^|;)\s*q=0(?:\.0*)?\s*(?:;|$)")
+_JSON_RANGES: Final = (b"application/json", b"application/*", b"*/*")
+_SSE_RANGES: Final = (b"text/event-stream", b"text/*", b"*/*")
+#: Keywords of JSON Schema under which keys are names, not keywords; and those whose values are no schemas.
+_NAMING: Final = frozenset(
+    {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"}
+)
+_NO_SCHEMAS: Final = frozenset({"const", "enum", "default", "examples", "dependentRequired", "x-mcp-header"})
 
 
 class Headers(Mapping[bytes, bytes]):
     """The headers of one request: name to value, and which names came twice.
 
-    Values are trimmed of optional whitespace (RFC 9110 section 5.5). Of a repeated name the last value counts
-    here; `repeated` tells that there were more.
+    Values are trimmed of optional whitespace (RFC 9110 section 5.5). The values of a repeated name are joined by
+    commas (section 5.3): right for lists such as Accept, and equal to nothing where there must be one.
     """
 
     __slots__ = ("_values", "repeated")
@@ -38,8 +48,11 @@ class Headers(Mapping[bytes, bytes]):
         self._values = dict(raw)
         self.repeated: frozenset[bytes] = frozenset()
         if len(self._values) != len(raw):
-            names = [name for name, _ in raw]
-            self.repeated = frozenset(name for name in names if names.count(name) > 1)
+            lines: dict[bytes, list[bytes]] = {}
+            for name, value in raw:
+                lines.setdefault(name, []).append(value.strip(b" \t"))
+            self._values = {name: b", ".join(values) for name, values in lines.items()}
+            self.repeated = frozenset(name for name, values in lines.items() if len(values) > 1)
 
     def __getitem__(self, name: bytes) -> bytes:
         return self._values[name].strip(b" \t")
@@ -49,6 +62,11 @@ class Headers(Mapping[bytes, bytes]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def get(self, name: bytes, default: Any = None) -> Any:
+        """The value, or `default` where it is absent."""
+        value = self._values.get(name)
+        return default if value is None else value.strip(b" \t")
 
     def text(self, name: bytes) -> str | None:
         """The value as text (latin-1, which cannot fail), or None where it is absent."""
@@ -60,22 +78,24 @@ class Headers(Mapping[bytes, bytes]):
         return {name.decode("latin-1"): value.strip(b" \t").decode("latin-1") for name, value in self._values.items()}
 
 
+@functools.lru_cache(maxsize=256)
 def accepts(accept: bytes | None) -> tuple[bool, bool]:
     """Whether a client takes application/json and text/event-stream, by its Accept header (RFC 9110 section 12.5.1).
 
-    A header that is absent takes everything. A range with q=0 is refused.
+    A header that is absent takes everything. A range with q=0 is refused, and the narrowest range decides.
     """
     if accept is None:
         return True, True
-    json = sse = False
+    ranges: dict[bytes, bool] = {}
     for part in accept.lower().split(b","):
         media, _, parameters = part.partition(b";")
         media = media.strip()
-        if re.search(rb"(?:^|;)\s*q=0(?:\.0*)?\s*(?:;|$)", parameters):
-            continue
-        json = json or media in (b"application/json", b"application/*", b"*/*")
-        sse = sse or media in (b"text/event-stream", b"text/*", b"*/*")
-    return json, sse
+        ranges[media] = ranges.get(media, False) or _REFUSED.search(parameters) is None
+    return _taken(ranges, _JSON_RANGES), _taken(ranges, _SSE_RANGES)
+
+
+def _taken(ranges: Mapping[bytes, bool], narrowest_first: tuple[bytes, ...]) -> bool:
+    return next((ranges[media] for media in narrowest_first if media in ranges), False)
 
 
 def is_json(content_type: bytes | None) -> bool:
@@ -126,8 +146,13 @@ def check_standard(headers: Headers, version: str, method: str, name: str | None
         value = headers.get(NAME)
         if value is None:
             raise mismatch("Mcp-Name is missing")
-        if decode_value("Mcp-Name", value) != name:
+        if not _is_plainly(value, name) and decode_value("Mcp-Name", value) != name:
             raise mismatch(f"Mcp-Name is {value.decode()!r} but the body says {name!r}")
+
+
+def _is_plainly(value: bytes, name: str) -> bool:
+    """Whether a header is `name` as it stands, which is the common case and needs no decoding."""
+    return name.isascii() and name.isprintable() and value == name.encode("ascii") and not value.startswith(b"=?")
 
 
 def _check_equal(headers: Headers, header: bytes, expected: str) -> None:
@@ -228,6 +253,6 @@ def _count_annotations(schema: object, *, names: bool = False) -> int:
         return 0
     count = 0 if names else int("x-mcp-header" in schema)
     for key, value in schema.items():
-        if names or key not in ("const", "enum", "default", "examples", "x-mcp-header"):
-            count += _count_annotations(value, names=not names and key in ("properties", "$defs", "patternProperties"))
+        if names or key not in _NO_SCHEMAS:
+            count += _count_annotations(value, names=not names and key in _NAMING)
     return count

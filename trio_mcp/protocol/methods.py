@@ -48,13 +48,13 @@ class Method:
         """The typed parameters.
 
         Raises:
-            McpError: -32602 with the place of the first fault; -32700 where a string is not Unicode.
+            McpError: -32602 with the place of the first fault; -32700 where the text is no JSON.
         """
         try:
             return self.decode_params(params)
-        except msgspec.DecodeError as error:
+        except msgspec.ValidationError as error:
             raise invalid_params(f"Invalid params for {self.name}: {error}") from None
-        except (UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise McpError(PARSE_ERROR, f"Parse error: {error}") from None
 
 

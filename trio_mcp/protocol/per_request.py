@@ -16,7 +16,7 @@ from trio_mcp.protocol.errors import (
 )
 from trio_mcp.protocol.headers import PROTOCOL_VERSION, Headers, check_standard, mismatch
 from trio_mcp.protocol.methods import METHODS, Direction, Method, find_request
-from trio_mcp.protocol.revisions import LATEST, REVISIONS, SUPPORTED_VERSIONS, Revision
+from trio_mcp.protocol.revisions import REVISIONS, SUPPORTED_VERSIONS, Revision
 from trio_mcp.wire.base import CLIENT_CAPABILITIES_KEY, LOG_LEVEL_KEY, PROTOCOL_VERSION_KEY, UNSET, RequestId
 from trio_mcp.wire.jsonrpc import Request
 from trio_mcp.wire.lifecycle import ClientCapabilities, RequestMeta, RequestParams
@@ -46,29 +46,27 @@ def open_request(request: Request, headers: Headers | None) -> OpenedRequest:
             -32601 a method this revision does not have, -32602 wrong parameters.
     """
     method = METHODS.get(request.method)
+    if method is None or method.notification:  # a notification's parameters have no such `_meta`
+        method = _BARE
     fault: McpError | None = None
     try:
-        params: RequestParams = (method or _BARE).read(request.params)
+        params: RequestParams = method.read(request.params)
     except McpError as error:
         # Headers and version come first, so read the metadata alone and keep the fault for its turn.
         fault = error
         params = _BARE.read(request.params)
-    meta, revision = params.meta, LATEST
+    meta = params.meta
     if meta is None or meta.protocol_version is UNSET or isinstance(meta.client_capabilities, type(UNSET)):
         missing = PROTOCOL_VERSION_KEY if meta is None or meta.protocol_version is UNSET else CLIENT_CAPABILITIES_KEY
         raise invalid_params(f"Invalid params: _meta lacks {missing}")
     version = str(meta.protocol_version)
-    if headers is not None:
-        name = None
-        if fault is None and method is not None and method.named_by is not None:
-            name = getattr(params, method.named_by)
-        if version not in REVISIONS and headers.text(PROTOCOL_VERSION) == version:
-            raise unsupported(version)
+    revision = REVISIONS.get(version)
+    known = revision is not None and revision.per_request
+    if headers is not None and (known or headers.text(PROTOCOL_VERSION) != version):
+        name = getattr(params, method.named_by) if fault is None and method.named_by is not None else None
         check_standard(headers, version, request.method, name)
-    revision_named = REVISIONS.get(version)
-    if revision_named is None or not revision_named.per_request:
+    if revision is None or not known:
         raise unsupported(version)
-    revision = revision_named
     row = find_request(request.method, revision, Direction.TO_SERVER)
     if row is None:
         raise method_not_found(request.method)

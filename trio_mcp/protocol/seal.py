@@ -12,10 +12,10 @@ import base64
 import binascii
 import hmac
 from hashlib import blake2b
+from struct import Struct
 from typing import Final
 
-import msgspec
-
+_EXPIRES: Final = Struct(">d")
 _TAG: Final = 32
 _BLOCK: Final = 64
 
@@ -24,13 +24,8 @@ class SealError(ValueError):
     """A state that is not ours, altered, expired, or presented where it does not belong. Says nothing of which."""
 
 
-class _Sealed(msgspec.Struct, array_like=True):
-    expires: float
-    payload: msgspec.Raw
-
-
 class Sealer:
-    """Seals and opens small JSON payloads under one secret.
+    """Seals and opens small payloads under one secret.
 
     Args:
         secret: at least 32 bytes, the same in every process that must open what another sealed.
@@ -43,8 +38,8 @@ class Sealer:
         self._stream_key = blake2b(secret, person=b"trio_mcp-stream", digest_size=64).digest()
 
     def seal(self, payload: bytes, *, context: bytes, expires: float) -> str:
-        """Seal JSON text so that it opens only under the same `context` and before `expires` (seconds)."""
-        plain = msgspec.json.encode(_Sealed(expires, msgspec.Raw(payload)))
+        """Seal bytes so that it opens only under the same `context` and before `expires` (seconds)."""
+        plain = _EXPIRES.pack(expires) + payload
         tag = self._tag(plain, context)
         return base64.urlsafe_b64encode(tag + self._cipher(plain, tag)).decode("ascii")
 
@@ -59,16 +54,15 @@ class Sealer:
         except (binascii.Error, UnicodeEncodeError):
             raise SealError("invalid state") from None
         # Lenient decoders ignore stray bits and bytes: only the one canonical text of these bytes is ours.
-        if base64.urlsafe_b64encode(blob).decode("ascii") != text or len(blob) <= _TAG:
+        if base64.urlsafe_b64encode(blob).decode("ascii") != text or len(blob) < _TAG + _EXPIRES.size:
             raise SealError("invalid state")
         tag, body = blob[:_TAG], blob[_TAG:]
         plain = self._cipher(body, tag)
         if not hmac.compare_digest(tag, self._tag(plain, context)):
             raise SealError("invalid state")
-        sealed = msgspec.json.decode(plain, type=_Sealed)
-        if now >= sealed.expires:
+        if not now < _EXPIRES.unpack_from(plain)[0]:  # nothing outlives a time that is no number
             raise SealError("invalid state")
-        return bytes(sealed.payload)
+        return plain[_EXPIRES.size :]
 
     def _tag(self, plain: bytes, context: bytes) -> bytes:
         prf = blake2b(key=self._tag_key, digest_size=_TAG)

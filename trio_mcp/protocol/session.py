@@ -5,11 +5,13 @@ step from every other state is a protocol error. Beside the state stand two sets
 that we owe an answer, and `outgoing`, requests of ours that await one. A message is judged against these
 three and nothing else, so two machines wired back to back can be tested without any I/O.
 
-It refuses to decide what an answer says, to touch a clock, and to read the bytes of a message.
+It refuses to decide what an answer says, to touch a clock, and to read results other than that of `initialize`.
 """
 
 from enum import Enum
 from typing import Final
+
+import msgspec
 
 from trio_mcp.protocol.errors import INVALID_REQUEST, McpError, method_not_found
 from trio_mcp.protocol.events import (
@@ -23,10 +25,10 @@ from trio_mcp.protocol.events import (
     ResponseReceived,
 )
 from trio_mcp.protocol.methods import METHODS, Direction, find_request
-from trio_mcp.protocol.revisions import LATEST_SESSION, Revision, negotiate
+from trio_mcp.protocol.revisions import LATEST_SESSION, REVISIONS, Revision, negotiate
 from trio_mcp.wire.base import RequestId
 from trio_mcp.wire.jsonrpc import Message, Notification, Request, Response
-from trio_mcp.wire.lifecycle import ClientCapabilities, Implementation
+from trio_mcp.wire.lifecycle import ClientCapabilities, Implementation, InitializeResult
 
 
 class Role(Enum):
@@ -64,13 +66,18 @@ _TRANSITIONS: Final[dict[tuple[State, Step], State]] = {
     (State.CLOSED, Step.CLOSE): State.CLOSED,
 }
 
+#: Requests that need no session in operation (basic/lifecycle: Initialization).
+_EARLY: Final = frozenset({"initialize", "ping"})
+_read_answer = msgspec.json.Decoder(InitializeResult).decode
+
 
 class SessionProtocol:
     """One session's protocol state.
 
     Attributes:
         state: where the handshake stands.
-        revision: what was negotiated; before that the newest of the era.
+        revision: what was negotiated; before that the newest of the era. A client takes it from the answer; where that
+            names none that is spoken here, the state is as before `initialize`.
         client_info, client_capabilities: what `initialize` said.
         incoming: ids of the peer's requests in flight, with their method.
         outgoing: ids of our requests in flight, with their method.
@@ -120,8 +127,7 @@ class SessionProtocol:
     def _receive_request(self, request: Request) -> Event:
         name, id = request.method, request.id
         method = find_request(name, self.revision, self.role.value)
-        if self.state is not State.READY and name not in ("initialize", "ping"):
-            raise McpError(INVALID_REQUEST, f"{name} before initialize: send initialize first")
+        self._demand_operation(name)
         if method is None:
             raise method_not_found(name)
         if id in self.incoming:
@@ -138,15 +144,25 @@ class SessionProtocol:
         self.client_capabilities = params.capabilities
         return InitializeReceived(id, params)
 
+    def _demand_operation(self, name: str) -> None:
+        if self.state is State.CLOSED:
+            raise McpError(INVALID_REQUEST, f"{name} after the end of the session")
+        if self.state is not State.READY and name not in _EARLY:
+            raise McpError(INVALID_REQUEST, f"{name} before initialize: send initialize first")
+
     def _receive_notification(self, notification: Notification) -> Event:
         method = METHODS.get(notification.method)
         if method is None or not method.notification or not method.within(self.revision):
             return Ignored(f"unknown notification {notification.method}")
+        if method.direction not in (self.role.value, Direction.BOTH):
+            return Ignored(f"{method.name} goes the other way")
         try:
             params = method.read(notification.params)
         except McpError as error:
             return Ignored(error.message)
         if method.name == "notifications/initialized":
+            if self.state is not State.READY:
+                return Ignored(f"{method.name}: {self.state.value}")
             self.initialized = True
             return Initialized()
         if method.name == "notifications/cancelled":
@@ -165,25 +181,41 @@ class SessionProtocol:
             return Ignored("an answer to nothing that was asked")
         method = self.outgoing.pop(response.id)
         if method == "initialize":
-            self._move(Step.ANSWERED if response.error is None else Step.REFUSED)
+            self._agree(response)
         return ResponseReceived(response.id, response.result, response.error)
+
+    def _agree(self, response: Response) -> None:
+        """Take the server's revision; one that is not spoken here is no agreement (basic/lifecycle)."""
+        try:
+            revision = REVISIONS.get(_read_answer(response.result or b"").protocol_version)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            revision = None
+        if revision is None or revision.per_request:
+            self._move(Step.REFUSED)
+            return
+        self._move(Step.ANSWERED)
+        self.revision = revision
 
     def answer(self, id: RequestId, *, refused: bool = False) -> bool:
         """Note that the answer to a request of the peer goes out; False where none is owed (cancelled, closed)."""
         method = self.incoming.pop(id, None)
-        if method == "initialize":
-            self._move(Step.REFUSED if refused else Step.ANSWERED)
+        if method == "initialize" and refused:
+            self._move(Step.REFUSED)
+            self.revision, self.client_info, self.client_capabilities = LATEST_SESSION, None, ClientCapabilities()
+        elif method == "initialize":
+            self._move(Step.ANSWERED)
         return method is not None
 
     def ask(self, method: str) -> RequestId:
         """Note that a request of ours goes out, and give its id.
 
         Raises:
-            McpError: this revision has no such request in our direction.
+            McpError: this revision has no such request in our direction, or the session is not in operation.
         """
         receiver = Direction.TO_CLIENT if self.role is Role.SERVER else Direction.TO_SERVER
         if find_request(method, self.revision, receiver) is None:
             raise method_not_found(method)
+        self._demand_operation(method)
         if method == "initialize":
             self._move(Step.INITIALIZE)
         id = self.next_id

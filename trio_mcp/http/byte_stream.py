@@ -1,0 +1,220 @@
+"""Bytes of one connection, read and written within bounds.
+
+Two ways, with a reason. `SocketBytes` talks to a plain TCP socket without waiting where the kernel is ready: one
+scheduler pass a request instead of three, which is a third of what a call costs. `StreamBytes` is any trio stream: TLS,
+and the memory streams that simulation runs over. Both write in chunks, each under a deadline; past it the peer
+counts as gone. It refuses to know HTTP.
+"""
+
+import socket
+import struct
+from contextlib import suppress
+from typing import Final, Protocol
+
+import trio
+
+CHUNK: Final = 65536
+
+
+class PeerGoneError(OSError):
+    """The peer closed the connection, or did not read within the write timeout."""
+
+
+class ByteStream(Protocol):
+    """What a connection reads from and writes to."""
+
+    async def read(self) -> bytes:
+        """Some bytes; empty at the end, or when the peer is gone. Cancellation: nothing was read."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`. Cancellation: part of it may be out. Raises `PeerGoneError`."""
+        ...
+
+    def write_now(self, data: bytes) -> bool:
+        """Write what the kernel takes at once and forget the rest, for last words and probes; False if it cannot."""
+        ...
+
+    def into_stream(self) -> trio.abc.Stream:
+        """The trio stream of this connection; whoever takes it closes it, and this object is done."""
+        ...
+
+    def fileno(self) -> int:
+        """The descriptor to watch for hang-ups, or -1."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection at once: the peer gets a reset, and nothing waits for it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close; what was written is still delivered. Waits for nobody."""
+        ...
+
+
+def peer_of(sock: object) -> tuple[str, int] | None:
+    """The address of the other side, or None where there is none to tell (a Unix socket, a memory stream)."""
+    return _address(sock, "getpeername")
+
+
+def name_of(sock: object) -> tuple[str, int] | None:
+    """The address of this side, or None."""
+    return _address(sock, "getsockname")
+
+
+def _address(sock: object, ask: str) -> tuple[str, int] | None:
+    try:
+        address = getattr(sock, ask)()
+    except (OSError, AttributeError):
+        return None
+    return (address[0], address[1]) if isinstance(address, tuple) else None
+
+
+def _reset(sock: socket.socket) -> None:
+    """Make the next close send a reset instead of waiting for unsent bytes."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class SocketBytes:
+    """A plain TCP socket in non-blocking mode.
+
+    Args:
+        write_timeout: seconds that one chunk may take.
+    """
+
+    __slots__ = ("_closed", "_sock", "_write_timeout")
+
+    def __init__(self, sock: socket.socket, write_timeout: float) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock = sock
+        self._write_timeout = write_timeout
+        self._closed = False
+
+    async def read(self) -> bytes:
+        """Some bytes; empty at the end. Always waits for readiness, so it always checkpoints."""
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(self._sock)
+                return self._sock.recv(CHUNK)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except (OSError, trio.ClosedResourceError):
+                return b""
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`; does not checkpoint where the kernel takes it at once."""
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            raise PeerGoneError(str(error)) from None
+        if sent < len(data):
+            await self._write_rest(memoryview(data)[sent:])
+
+    async def _write_rest(self, rest: memoryview) -> None:
+        while rest:
+            with trio.move_on_after(self._write_timeout) as write_scope:
+                await trio.lowlevel.wait_writable(self._sock)
+            if write_scope.cancelled_caught:
+                self.abort()
+                raise PeerGoneError(f"the client did not read for {self._write_timeout:g} s")
+            try:
+                rest = rest[self._sock.send(rest[:CHUNK]) :]
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError as error:
+                raise PeerGoneError(str(error)) from None
+
+    def write_now(self, data: bytes) -> bool:
+        """Write what fits, at once."""
+        try:
+            self._sock.send(data)
+        except OSError:
+            return False
+        return True
+
+    def into_stream(self) -> trio.abc.Stream:
+        """The socket as a trio stream."""
+        self._closed = True
+        return trio.SocketStream(trio.socket.from_stdlib_socket(self._sock))
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._sock.fileno()
+
+    def abort(self) -> None:
+        """Reset and close."""
+        if not self._closed:
+            self._closed = True
+            with suppress(OSError):  # it was reset already
+                _reset(self._sock)
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+    async def aclose(self) -> None:
+        """Close; the kernel delivers what was written."""
+        if not self._closed:
+            self._closed = True
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+        await trio.lowlevel.checkpoint()
+
+
+class StreamBytes:
+    """Any trio stream.
+
+    Args:
+        write_timeout: seconds that one chunk may take.
+    """
+
+    __slots__ = ("_stream", "_taken", "_write_timeout")
+
+    def __init__(self, stream: trio.abc.Stream, write_timeout: float) -> None:
+        self._stream = stream
+        self._taken = False
+        self._write_timeout = write_timeout
+
+    async def read(self) -> bytes:
+        """Some bytes; empty at the end."""
+        try:
+            return bytes(await self._stream.receive_some(CHUNK))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`."""
+        view = memoryview(data)
+        for start in range(0, len(data), CHUNK):
+            with trio.move_on_after(self._write_timeout) as write_scope:
+                try:
+                    await self._stream.send_all(view[start : start + CHUNK])
+                except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                    raise PeerGoneError(str(error)) from None
+            if write_scope.cancelled_caught:
+                raise PeerGoneError(f"the client did not read for {self._write_timeout:g} s")
+
+    def write_now(self, data: bytes) -> bool:
+        """Not possible on a stream that may wait."""
+        return False
+
+    def into_stream(self) -> trio.abc.Stream:
+        """The stream itself."""
+        self._taken = True
+        return self._stream
+
+    def fileno(self) -> int:
+        """The descriptor under TLS; -1 where there is none."""
+        transport = getattr(self._stream, "transport_stream", None)
+        sock = getattr(transport, "socket", None)
+        return -1 if sock is None else int(sock.fileno())
+
+    def abort(self) -> None:
+        """Nothing to reset here: `aclose` is bounded."""
+
+    async def aclose(self) -> None:
+        """Close; TLS says goodbye, within a second. Cancelled, it closes all the same."""
+        if not self._taken:
+            with trio.move_on_after(1):
+                await self._stream.aclose()
