@@ -17,7 +17,17 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "trio_mcp"
 
 # A package below trio_mcp has its rank here; imports go from a higher rank to a lower one, or stay within one.
-RANKS = {"wire": 0, "protocol": 1, "runtime": 3, "transports": 4, "http": 4, "ops": 5, "serve": 6, "cli": 6}
+RANKS = {
+    "wire": 0,
+    "protocol": 1,
+    "schema": 2,
+    "runtime": 3,
+    "transports": 4,
+    "http": 4,
+    "ops": 5,
+    "serve": 6,
+    "cli": 6,
+}
 AUTHORING = 2  # every other module directly in trio_mcp/
 ANYTHING = 7  # may import everything, the public names too; nothing but each other may import them
 TOP = {"testing", "__init__", "__main__"}

@@ -3,7 +3,8 @@
 from trio_mcp.context import Context
 from trio_mcp.elicitation import Elicited
 from trio_mcp.exceptions import McpError, NotFoundError, PromptError, RegistrationError, ResourceError, ToolError
-from trio_mcp.returns import AssistantMessage, Audio, File, Image, ToolResult, UserMessage
+from trio_mcp.media import Audio, File, Image
+from trio_mcp.returns import AssistantMessage, ToolResult, UserMessage
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.replay import EventStore, MemoryEventStore
 from trio_mcp.serve import Shutdown, http_app, serve_http, serve_stdio

@@ -34,10 +34,13 @@ class RegisteredCompletion:
         return _completion(await self.handler.call(kwargs, context, limiter))
 
 
-def _completion(value: Completion | Iterable[Any] | None) -> Completion:
+def _completion(value: Completion | str | Iterable[Any] | None) -> Completion:
     if isinstance(value, Completion):
-        return value
-    values = [str(item) for item in value or ()]
+        if len(value.values) <= MAX_VALUES:
+            return value
+        total = len(value.values) if value.total is None else value.total
+        return Completion(values=value.values[:MAX_VALUES], total=total, has_more=True)
+    values = [value] if isinstance(value, str) else [str(item) for item in value or ()]
     return Completion(values=values[:MAX_VALUES], total=len(values), has_more=len(values) > MAX_VALUES)
 
 

@@ -46,10 +46,14 @@ class CallPort(Protocol):
     session_id: str | None
     client_info: Implementation | None
     client_capabilities: ClientCapabilities
-    headers: Mapping[str, str]
     progress_token: ProgressToken | None
 
     answered: bool
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """HTTP headers of the request as text."""
+        ...
 
     @property
     def lifespan(self) -> Any:
@@ -97,11 +101,12 @@ class Context:
     `trio.from_thread.run(ctx.report_progress, 1, 2)`.
     """
 
-    __slots__ = ("_call", "_progress")
+    __slots__ = ("_asking", "_call", "_progress")
 
     def __init__(self, call: CallPort) -> None:
         self._call = call
         self._progress = -math.inf
+        self._asking: set[trio.CancelScope] = set()
 
     # What the request says
 
@@ -147,7 +152,11 @@ class Context:
 
     @property
     def deadline(self) -> float:
-        """When the call will be cancelled, on trio's clock; infinite without a timeout."""
+        """When the call will be cancelled, on trio's clock; infinite without a timeout.
+
+        Raises:
+            RuntimeError: asked from a thread, where no deadline holds: a function there is abandoned, not cancelled.
+        """
         return trio.current_effective_deadline()
 
     # Telling the client
@@ -273,7 +282,7 @@ class Context:
         form = Form.of(schema)
         self.require(elicitation=True)
         params = ElicitParams(message=message, requested_schema=form.requested_schema)
-        return await self._call.ask("elicit", "elicitation/create", params, key, form.read)
+        return await self._ask("elicit", "elicitation/create", params, key, form.read)
 
     async def elicit_url(
         self, message: str, url: str, *, elicitation_id: str | None = None, key: str | None = None
@@ -287,7 +296,7 @@ class Context:
             self._refuse({"elicitation": {"url": {}}})
         identifier = None if self.revision.per_request else elicitation_id or f"elicitation-{self.request_id}"
         params = ElicitParams(message=message, mode="url", url=url, elicitation_id=identifier)
-        return await self._call.ask("elicit", "elicitation/create", params, key, Form.read_action)
+        return await self._ask("elicit", "elicitation/create", params, key, Form.read_action)
 
     async def elicitation_complete(self, elicitation_id: str) -> None:
         """Tell the client that what `elicit_url` sent the user to is done (2025-11-25); elsewhere without effect."""
@@ -331,7 +340,7 @@ class Context:
             tool_choice=tool_choice,
             metadata=metadata,
         )
-        return await self._call.ask("sample", "sampling/createMessage", params, key, _read_message_result)
+        return await self._ask("sample", "sampling/createMessage", params, key, _read_message_result)
 
     async def list_roots(self, *, key: str | None = None) -> list[Root]:
         """Ask the client for its roots (client/roots); see `elicit` for how the eras differ.
@@ -341,7 +350,23 @@ class Context:
             trio.TooSlowError: no answer within `Settings.request_timeout`.
         """
         self.require(roots=True)
-        return await self._call.ask("roots", "roots/list", {}, key, _roots_of)
+        return await self._ask("roots", "roots/list", {}, key, _roots_of)
+
+    async def _ask(self, kind: str, method: str, params: Any, key: str | None, read: Callable[[bytes], T]) -> T:
+        """Ask for as long as the call lasts: one that asks from a thread is not under the call's scope."""
+        if not self._call.answered:
+            with trio.CancelScope() as asking_scope:
+                self._asking.add(asking_scope)
+                try:
+                    return await self._call.ask(kind, method, params, key, read)
+                finally:
+                    self._asking.discard(asking_scope)
+        raise RuntimeError(f"the call has ended: nobody answers {method} any more")
+
+    def abandon(self) -> None:
+        """For who runs a function in a thread, once it waits for that thread no longer: give up what is being asked."""
+        for asking_scope in tuple(self._asking):
+            asking_scope.cancel("the call that asked has ended")
 
 
 def _sampling_messages(

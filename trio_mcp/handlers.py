@@ -2,17 +2,16 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from typing import Any
 
 import attrs
 import trio
 
-from trio_mcp import docstrings
 from trio_mcp.context import Context
 from trio_mcp.exceptions import RegistrationError
-from trio_mcp.schema import Arguments, SchemaError, compile_arguments
+from trio_mcp.schema import Arguments, SchemaError, compile_arguments, docstrings
 
 
 class Place(Enum):
@@ -30,8 +29,14 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def describe(function: Callable[..., Any]) -> str | None:
-    """The description in a function's docstring, without its sections on parameters and returns; None without one."""
-    return docstrings.parse(inspect.getdoc(_inner(function))).text or None
+    """The description in a function's docstring, without its sections on parameters; None without one.
+
+    A callable object is described by its `__call__`, else by its class.
+    """
+    inner = _inner(function)
+    is_object = not (inspect.isroutine(inner) or inspect.isclass(inner))
+    doc = (type(inner).__call__.__doc__ if is_object else None) or inspect.getdoc(inner)
+    return docstrings.parse(doc).text or None
 
 
 def raw_parameters(function: Callable[..., Any]) -> tuple[str, str | None]:
@@ -43,13 +48,20 @@ def raw_parameters(function: Callable[..., Any]) -> tuple[str, str | None]:
     arguments = _compiled(function, strict=False)
     if len(arguments.names) != 1:
         raise RegistrationError(
-            f"{name_of(function)} must take one parameter, the dict of arguments, and if it wants a Context"
+            f"{name_of(function)} must take one parameter, the dict of arguments, and may take one that is annotated"
+            " with Context"
         )
     return arguments.names[0], next(iter(arguments.hidden), None)
 
 
-def tagged_meta(meta: Mapping[str, Any] | None, tags: Iterable[str]) -> dict[str, Any] | None:
-    """`_meta` of a definition, with its tags; None where it would be empty."""
+def tagged_meta(meta: Mapping[str, Any] | None, tags: Collection[str]) -> dict[str, Any] | None:
+    """`_meta` of a definition, with its tags; None where it would be empty.
+
+    Raises:
+        RegistrationError: the tags are one string.
+    """
+    if isinstance(tags, str):
+        raise RegistrationError(f"tags are a list of strings: tags=[{tags!r}]")
     merged = dict(meta or {})
     if tags:
         merged.setdefault("tags", sorted(tags))
@@ -64,9 +76,15 @@ def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compiled(function: Callable[..., Any], *, strict: bool, exclude: Collection[str] = ()) -> Arguments:
     try:
-        return compile_arguments(function, hidden=(Context,), strict=strict, exclude=exclude)
+        arguments = compile_arguments(function, hidden=(Context,), strict=strict, exclude=exclude)
     except SchemaError as error:
         raise RegistrationError(str(error)) from error
+    if arguments.names[:1] == ("self",):
+        raise RegistrationError(
+            f"{name_of(function)} is a method without its object: register the bound one, as in"
+            f" mcp.add_tool(thing.{name_of(function)})"
+        )
+    return arguments
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -82,7 +100,10 @@ def place_of(function: Callable[..., Any], *, thread: bool | None) -> Place:
         RegistrationError: generators, or an async function with `thread=True`.
     """
     inner = _inner(function)
-    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+    if any(
+        inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called)
+        for called in (inner, type(inner).__call__)
+    ):
         raise RegistrationError(
             f"{name_of(function)} is a generator: return a list, and tell of progress with ctx.report_progress"
         )
@@ -127,17 +148,37 @@ class Handler:
         """
         for name in self.hidden:
             kwargs[name] = context
-        return await run_function(self.function, self.place, kwargs, limiter)
+        return await run_function(self.function, self.place, kwargs, context, limiter)
 
 
 async def run_function(
-    function: Callable[..., Any], place: Place, kwargs: dict[str, Any], limiter: trio.CapacityLimiter
+    function: Callable[..., Any],
+    place: Place,
+    kwargs: dict[str, Any],
+    context: Context,
+    limiter: trio.CapacityLimiter,
 ) -> Any:
-    """Run `function` where `place` says; see `Handler.call` for what cancellation leaves behind."""
+    """Run `function` where `place` says; see `Handler.call` for what cancellation leaves behind.
+
+    A plain function may give a coroutine, as wrappers of async functions do: that is awaited in the call's own task.
+    """
     if place is Place.TASK:
         return await function(**kwargs)
     if place is Place.INLINE:
-        return function(**kwargs)
-    return await trio.to_thread.run_sync(
-        functools.partial(function, **kwargs), abandon_on_cancel=True, limiter=limiter, thread_name=name_of(function)
-    )
+        value = function(**kwargs)
+    else:
+        value = await _run_in_thread(functools.partial(function, **kwargs), name_of(function), context, limiter)
+    return await value if inspect.iscoroutine(value) else value
+
+
+async def _run_in_thread(
+    function: Callable[[], Any], name: str, context: Context, limiter: trio.CapacityLimiter
+) -> Any:
+    def boxed() -> tuple[Any]:
+        return (function(),)  # trio refuses a bare coroutine
+
+    try:
+        [value] = await trio.to_thread.run_sync(boxed, abandon_on_cancel=True, limiter=limiter, thread_name=name)
+        return value
+    finally:
+        context.abandon()

@@ -55,7 +55,11 @@ def compile_validator(schema: dict[str, Any], *, owner: str) -> Validate:
         build = jsonschema_rs.Draft202012Validator if dialect is None else jsonschema_rs.validator_for
         validator = build(schema, retriever=_refuse_remote)
     except ValueError as error:
-        raise RegistrationError(f"{owner} is not a valid JSON Schema: {error}") from error
+        # jsonschema-rs adds lines on where it failed in the meta-schema, which tell a user nothing.
+        at = _path(getattr(error, "instance_path", ())).removeprefix("$").removeprefix(".")
+        place = f"{at}: " if at else ""
+        message = getattr(error, "message", None) or str(error)
+        raise RegistrationError(f"{owner} is not a valid JSON Schema: {place}{message}") from error
 
     def validate(value: Any) -> list[Fault]:
         if validator.is_valid(value):

@@ -1,6 +1,6 @@
 """Prompts: functions that make messages (server/prompts). Refuses to know a transport."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypedDict
 
 import attrs
@@ -25,7 +25,7 @@ class PromptOptions(TypedDict, total=False):
     description: str
     icons: Sequence[Icon]
     meta: JsonObject
-    tags: Sequence[str]
+    tags: Collection[str] | None
     thread: bool | None
 
 
@@ -86,6 +86,6 @@ def make_prompt(function: Callable[..., Any], options: PromptOptions, *, strict:
         description=options.get("description") or describe(function),
         arguments=arguments or None,
         icons=list(options["icons"]) if options.get("icons") else None,
-        meta=tagged_meta(options.get("meta"), options.get("tags", ())),
+        meta=tagged_meta(options.get("meta"), options.get("tags") or ()),
     )
-    return RegisteredPrompt(definition, handler, frozenset(options.get("tags", ())))
+    return RegisteredPrompt(definition, handler, frozenset(options.get("tags") or ()))

@@ -1,6 +1,6 @@
 """Resources and templates: functions behind URIs (server/resources). Refuses to know a transport."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypedDict
 
 import attrs
@@ -32,7 +32,7 @@ class ResourceOptions(TypedDict, total=False):
     size: int
     icons: Sequence[Icon]
     meta: JsonObject
-    tags: Sequence[str]
+    tags: Collection[str] | None
     thread: bool | None
     allow_traversal: bool
 
@@ -100,8 +100,9 @@ def make_resource(
         "mime_type": options.get("mime_type"),
         "annotations": options.get("annotations"),
         "icons": list(options["icons"]) if options.get("icons") else None,
-        "meta": tagged_meta(options.get("meta"), options.get("tags", ())),
+        "meta": tagged_meta(options.get("meta"), options.get("tags") or ()),
     }
+    tags = frozenset(options.get("tags") or ())
     if "{" not in uri:
         if handler.arguments.names:
             raise RegistrationError(
@@ -109,11 +110,11 @@ def make_resource(
                 f" put them in braces into the URI"
             )
         definition = Resource(uri=uri, size=options.get("size"), **facts)
-        return RegisteredResource(definition, handler, frozenset(options.get("tags", ())))
+        return RegisteredResource(definition, handler, tags)
+    if options.get("size") is not None:
+        raise RegistrationError(f"{uri!r} is a template, and its resources have no common size: leave size out")
     template = _template(uri, handler, function, options)
-    return RegisteredTemplate(
-        ResourceTemplate(uri_template=uri, **facts), template, handler, frozenset(options.get("tags", ()))
-    )
+    return RegisteredTemplate(ResourceTemplate(uri_template=uri, **facts), template, handler, tags)
 
 
 def _template(uri: str, handler: Handler, function: Callable[..., Any], options: ResourceOptions) -> UriTemplate:

@@ -9,8 +9,9 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, Unpack, overload
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, Unpack, get_args, overload
 
+import msgspec
 import trio
 
 from trio_mcp.completions import RegisteredCompletion, make_completion
@@ -21,7 +22,7 @@ from trio_mcp.protocol.errors import McpError, invalid_params
 from trio_mcp.resources import RegisteredResource, RegisteredTemplate, ResourceOptions, make_resource
 from trio_mcp.settings import Settings
 from trio_mcp.tools import RegisteredTool, ToolOptions, make_raw_tool, make_tool
-from trio_mcp.wire.base import JsonObject
+from trio_mcp.wire.base import SERVER_INFO_KEY, JsonObject
 from trio_mcp.wire.content import Icon, ResourceContents
 from trio_mcp.wire.lifecycle import Implementation, ServerCapabilities
 
@@ -81,6 +82,8 @@ class Server:
     ) -> None:
         if page_size is not None and page_size < 1:
             raise ValueError(f"page_size must be at least 1, not {page_size}")
+        if on_duplicate not in get_args(OnDuplicate):
+            raise ValueError(f"on_duplicate must be one of {', '.join(get_args(OnDuplicate))}, not {on_duplicate!r}")
         self.info = Implementation(
             name=name,
             version=version,
@@ -88,6 +91,8 @@ class Server:
             icons=list(icons) if icons else None,
             website_url=website_url,
         )
+        #: `_meta` of every result of the per-request era, encoded once.
+        self.stamp = {SERVER_INFO_KEY: msgspec.Raw(msgspec.json.encode(self.info))}
         self.instructions = instructions
         self.settings = settings or Settings()
         self.strict = strict
@@ -237,8 +242,10 @@ class Server:
 
     def _decorate(self, function: tuple[Any, ...], options: Any, add: Callable[..., Any]) -> Any:
         if function:
-            if len(function) > 1 or not callable(function[0]):
+            if isinstance(function[0], str):
                 raise RegistrationError(f"give the name as an option: name={function[0]!r}")
+            if len(function) > 1 or not callable(function[0]):
+                raise RegistrationError(f"one function is registered at a time, and {function[0]!r} is none")
             return self._returning(function[0], add(function[0], **options))
         return lambda decorated: self._returning(decorated, add(decorated, **options))
 

@@ -1,7 +1,7 @@
 """Tools: a function, its definition and how its value becomes a result (server/tools). Refuses to know a transport."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol, TypedDict
 
 import attrs
@@ -36,9 +36,9 @@ class ToolOptions(TypedDict, total=False):
     Keys:
         name, title, description: shown to clients; the name and the description are the function's own by default.
         annotations, icons, meta: shown to clients.
-        output_schema: a JSON Schema for the structured content; None infers it from the return annotation, False
-            sends no structured content.
-        timeout: seconds that one call may take; None: `Settings.tool_timeout`.
+        output_schema: a JSON Schema for the structured content; None (or True) infers it from the return
+            annotation, False sends no structured content.
+        timeout: seconds that one call may take; None: `Settings.tool_timeout`; `math.inf`: no bound.
         thread: False runs a quick plain function in the call's own task instead of a thread.
         tags: for the server's own grouping; sent in `_meta` under `tags`.
     """
@@ -49,7 +49,7 @@ class ToolOptions(TypedDict, total=False):
     annotations: ToolAnnotations
     icons: Sequence[Icon]
     meta: JsonObject
-    tags: Sequence[str]
+    tags: Collection[str] | None
     output_schema: JsonObject | bool | None
     timeout: float | None
     thread: bool | None
@@ -145,7 +145,7 @@ class _TypedRunner:
             kwargs[name] = context
         if self._place is Place.TASK:
             return await self._function(**kwargs)
-        return await run_function(self._function, self._place, kwargs, limiter)
+        return await run_function(self._function, self._place, kwargs, context, limiter)
 
 
 class _RawRunner:
@@ -170,7 +170,7 @@ class _RawRunner:
         kwargs = {self._context[0]: params}
         if self._context[1] is not None:
             kwargs[self._context[1]] = context
-        return await run_function(self._handler, self._place, kwargs, limiter)
+        return await run_function(self._handler, self._place, kwargs, context, limiter)
 
     @property
     def place(self) -> Place:
@@ -195,8 +195,8 @@ def make_tool(function: Callable[..., Any], options: ToolOptions, *, strict: boo
         definition,
         _TypedRunner(handler),
         _shaper(name, output, options),
-        options.get("timeout"),
-        frozenset(options.get("tags", ())),
+        _timeout(name, options),
+        frozenset(options.get("tags") or ()),
         _headers_of(name, definition.input_schema),
         handler.place,
     )
@@ -219,15 +219,22 @@ def make_raw_tool(
         definition,
         runner,
         _shaper(name, None, options),
-        options.get("timeout"),
-        frozenset(options.get("tags", ())),
+        _timeout(name, options),
+        frozenset(options.get("tags") or ()),
         _headers_of(name, input_schema),
         runner.place,
     )
 
 
+def _timeout(name: str, options: ToolOptions) -> float | None:
+    timeout = options.get("timeout")
+    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
+        raise RegistrationError(f"tool {name!r}: timeout is a number of seconds above 0, not {timeout!r}")
+    return timeout
+
+
 def _inferred_output(function: Callable[..., Any], options: ToolOptions) -> Output | None:
-    if options.get("output_schema") is not None:
+    if options.get("output_schema") not in (None, True):
         return None
     try:
         output = compile_output(function, unstructured=UNSTRUCTURED)
@@ -252,7 +259,7 @@ def _definition(
         output_schema=_own_schema(options) if output is None else output.schema,
         annotations=options.get("annotations"),
         icons=list(options["icons"]) if options.get("icons") else None,
-        meta=tagged_meta(options.get("meta"), options.get("tags", ())),
+        meta=tagged_meta(options.get("meta"), options.get("tags") or ()),
     )
 
 
@@ -293,12 +300,26 @@ def _inferred_shaper(name: str, output: Output) -> Callable[[Any], CallToolResul
 
     def shape(value: Any) -> CallToolResult:
         if isinstance(value, ToolResult):
-            return _explicit(value)
+            return _checked(name, _explicit(value), output)
         structured = check(value)
         structured = {"result": structured} if wrapped else structured
         return CallToolResult(content=to_content(value), structured_content=structured)
 
     return shape
+
+
+def _checked(name: str, result: CallToolResult, output: Output) -> CallToolResult:
+    """A `ToolResult` keeps the promise of the return annotation, unless it tells of an error."""
+    structured = result.structured_content
+    if result.is_error:
+        return result
+    if structured is UNSET or (
+        output.wrapped and not (isinstance(structured, dict) and structured.keys() == {"result"})
+    ):
+        wanted = '{"result": …}' if output.wrapped else "what its return annotation says"
+        raise TypeError(f"tool {name!r} returned a ToolResult whose structured content is not {wanted}")
+    output.check(structured["result"] if output.wrapped else structured)
+    return result
 
 
 def _validated_shaper(name: str, validate: Validate) -> Callable[[Any], CallToolResult]:

@@ -1,7 +1,7 @@
 """What of pydantic the schema compiler understands: `Field`, its metadata, and types that validate themselves.
 
 Owns: the only `import pydantic` of the package. It is imported when an annotation already uses pydantic, so
-pydantic stays an optional dependency. Refuses: JSON Schema composition and fault paths, which are `schema`'s.
+pydantic stays an optional dependency. Refuses: composing JSON Schema (`describer`) and the paths of faults (`faults`).
 """
 
 import re
@@ -14,12 +14,10 @@ import pydantic
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from trio_mcp.schema.errors import SchemaError
+
 _GENERAL = "_PydanticGeneralMetadata"
 _IGNORED_SETTINGS = {"pattern"}
-
-
-class UnsupportedFieldError(TypeError):
-    """A `Field` setting that no other type system can express."""
 
 
 @attrs.frozen
@@ -38,23 +36,23 @@ class FieldFacts:
 def _alias(info: FieldInfo) -> str | None:
     alias = info.validation_alias if info.validation_alias is not None else info.alias
     if alias is not None and not isinstance(alias, str):
-        raise UnsupportedFieldError(f"a Field alias of type {type(alias).__name__} has no JSON Schema: use one string")
+        raise SchemaError(f"a Field alias of type {type(alias).__name__} has no JSON Schema: use one string")
     return alias
 
 
 def field_facts(info: FieldInfo) -> FieldFacts:
-    """Take a `Field(...)` apart.
+    """Take a `Field(...)` apart, where what it says can be expressed outside of pydantic.
 
-    Raises: UnsupportedFieldError where the alias is not one string, or the default factory wants the other fields.
+    Raises: SchemaError where the alias is not one string, or the default factory wants the other fields.
     """
     extra = info.json_schema_extra
     if callable(extra):
-        raise UnsupportedFieldError("a callable json_schema_extra cannot be applied here: give a dict")
+        raise SchemaError("a callable json_schema_extra cannot be applied here: give a dict")
     merged: dict[str, Any] = dict(extra or {})
     if info.deprecated:
         merged["deprecated"] = True
     if info.default_factory is not None and info.default_factory_takes_validated_data:
-        raise UnsupportedFieldError("a default_factory that takes the other fields cannot be used here")
+        raise SchemaError("a default_factory that takes the other fields cannot be used here")
     docs = {"title": info.title, "description": info.description, "examples": info.examples}
     return FieldFacts(
         metadata=tuple(info.metadata),
@@ -93,18 +91,20 @@ class Adapter:
 
     @classmethod
     def of(cls, type_: Any) -> "Adapter":
-        """Wrap a type. Raises: TypeError, with pydantic's words, where pydantic cannot build it."""
+        """Wrap a type. Raises: SchemaError, with pydantic's words, where pydantic cannot build it."""
         try:
             return cls(type_, pydantic.TypeAdapter(type_))
         except (pydantic.errors.PydanticUserError, ImportError, NameError) as error:
-            raise TypeError(f"pydantic cannot build {type_!r}: {str(error).splitlines()[0]}") from None
+            raise SchemaError(f"pydantic cannot build {type_!r}: {str(error).splitlines()[0]}") from None
+        except TypeError as error:  # a constraint on a type that cannot bear it
+            raise SchemaError(str(error)) from None
 
     def schema(self, mode: Any) -> dict[str, Any]:
-        """The JSON Schema, its references as `#/$defs/Name`. Raises: TypeError where the type has none."""
+        """The JSON Schema, its references as `#/$defs/Name`. Raises: SchemaError where it has none."""
         try:
             return self.adapter.json_schema(mode=mode, ref_template="#/$defs/{model}")
         except pydantic.errors.PydanticUserError as error:
-            raise TypeError(f"pydantic has no JSON Schema for {self.type!r}: {str(error).splitlines()[0]}") from None
+            raise SchemaError(f"pydantic has no JSON Schema for {self.type!r}: {str(error).splitlines()[0]}") from None
 
     @property
     def kind(self) -> str:
