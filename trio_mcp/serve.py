@@ -20,11 +20,13 @@ from trio_mcp.http.asgi import App, Receive, Scope, Send
 from trio_mcp.http.connection import Limits
 from trio_mcp.http.lifespan import run_lifespan
 from trio_mcp.http.worker import HttpWorker, bind
+from trio_mcp.ops.access_log import AccessLog
 from trio_mcp.ops.health import Health
 from trio_mcp.ops.origin import OriginGuard, is_loopback
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.replay import EventStore
 from trio_mcp.server import Server
+from trio_mcp.settings import Settings
 from trio_mcp.transports.stdio import own_stdout, serve_stdio_pipe
 
 _log = logging.getLogger("trio_mcp.serve")
@@ -80,26 +82,46 @@ async def serve_http(
         OSError: the address cannot be bound.
         Exception: what the lifespan raises on entering.
     """
+    settings = server.settings
     shutdown = shutdown or Shutdown()
     runtime = Host(server, event_store=event_store)
+    access_log = AccessLog() if settings.access_log else None
     worker = HttpWorker(
         http_app(runtime, path=path, loopback=is_loopback(host)),
         bind(host, port, certfile=certfile, keyfile=keyfile),
-        limits=Limits(),
-        write_timeout=server.settings.write_timeout,
+        limits=limits_of(settings),
+        max_connections=settings.max_connections,
+        write_timeout=settings.write_timeout,
+        log_access=None if access_log is None else access_log.take,
     )
     with worker.listening():  # before the lifespan, so that a taken port costs nothing
         async with trio.open_nursery() as serve_nursery:
             await _start(runtime, serve_nursery, shutdown)
             if runtime.running:
+                if access_log is not None:
+                    serve_nursery.start_soon(access_log.run, name="write the access log")
                 await worker.run(
                     shutdown=shutdown.begin,
                     drain=partial(runtime.drain, shutdown.hurry),
-                    close_timeout=server.settings.cleanup_timeout,
-                    url_path=path or server.settings.path,
+                    close_timeout=settings.cleanup_timeout,
+                    url_path=path or settings.path,
                     task_status=task_status,
                 )
                 runtime.stop()
+                if access_log is not None:
+                    access_log.stop()
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What one connection may take."""
+    return Limits(
+        idle=settings.idle_timeout,
+        head_time=settings.head_timeout,
+        body_time=settings.body_timeout,
+        max_head=settings.max_head,
+        max_headers=settings.max_headers,
+        http2=settings.http2_cleartext,
+    )
 
 
 async def serve_stdio(server: Server, *, shutdown: Shutdown | None = None) -> None:

@@ -63,6 +63,22 @@ class Settings:
     retry: float = attrs.field(default=1, validator=attrs.validators.ge(0))
     #: Caching hint of lists, resources and discovery (2026-07-28), sent as `ttlMs`. Applied in `runtime.dispatch`.
     cache_ttl: float = attrs.field(default=0, validator=attrs.validators.ge(0))
+    #: Connections at a time; one more is answered 503 and closed. Applied in `http.worker`.
+    max_connections: int = attrs.field(default=10_000, validator=_at_least_one)
+    #: Silence after which a connection between two requests is closed. Applied in `http.connection`.
+    idle_timeout: float = attrs.field(default=75, validator=_positive)
+    #: The head of a request must be whole this long after its first byte, else 408. Applied in `http.connection`.
+    head_timeout: float = attrs.field(default=15, validator=_positive)
+    #: The body of a request must be whole this long after it is asked for, else 408. Applied in `http.connection`.
+    body_timeout: float = attrs.field(default=60, validator=_positive)
+    #: Bytes of a request's head, else 431. Applied in `http.parser`.
+    max_head: int = attrs.field(default=32 * 1024, validator=_at_least_one)
+    #: Header lines of a request, else 431. Applied in `http.parser`.
+    max_headers: int = attrs.field(default=100, validator=_at_least_one)
+    #: Whether clients may speak HTTP/2 without TLS (with TLS they may). Applied in `http.connection`.
+    http2_cleartext: bool = False
+    #: Whether each request is logged, by `trio_mcp.access`. Applied in `ops.access_log`.
+    access_log: bool = False
     #: Replies: None chooses per reply, True is always JSON, False always a stream. Applied in `http.stream_response`.
     json_response: bool | None = None
     #: The MCP endpoint's path. Applied in `http.app`.

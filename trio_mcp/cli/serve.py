@@ -35,6 +35,7 @@ SETTINGS: Final = {
     "tool_timeout": "tool_timeout",
     "session_idle": "session_idle",
     "shutdown_grace": "shutdown_grace",
+    "access_log": "access_log",
 }
 #: Options that mean nothing to a pipe.
 HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SETTINGS if name != "tool_timeout"))
@@ -89,6 +90,7 @@ HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SE
     metavar="SECONDS",
     help="How long calls in flight may go on once told to stop; a second Ctrl-C cuts it short.  [default: 5]",
 )
+@click.option("--access-log/--no-access-log", default=None, help="Log each HTTP request, at level info.  [default: no]")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),

@@ -19,7 +19,7 @@ class Health:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] not in ("GET", "HEAD"):
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or _path(scope) != PATH:
             await self._app(scope, receive, send)
             return
         host = self._host
@@ -32,5 +32,10 @@ class Health:
             "calls": len(host.calls),
         }
         exchange = Exchange(scope, receive, send, host.server.settings)
-        encoded = b"" if scope["method"] == "HEAD" else msgspec.json.encode(body)
-        await exchange.respond(200 if healthy else 503, encoded, (JSON_TYPE, (b"cache-control", b"no-store")))
+        headers = (JSON_TYPE, (b"cache-control", b"no-store"))
+        await exchange.respond(200 if healthy else 503, msgspec.json.encode(body), headers)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))

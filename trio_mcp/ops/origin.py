@@ -5,6 +5,7 @@ Origin must be of an allowed host, or listed in `Settings.allowed_origins`. Requ
 """
 
 import ipaddress
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from trio_mcp.protocol.errors import INVALID_REQUEST
 from trio_mcp.runtime.host import Host
 
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/?#@\[\]\\]+)(?::[0-9]*)?")  # RFC 9110 section 7.2, without userinfo
 
 
 def is_loopback(address: str) -> bool:
@@ -38,7 +40,7 @@ class OriginGuard:
         self._loopback = loopback
         self._hosts = settings.allowed_hosts
         self._origins = settings.allowed_origins
-        self._known: set[tuple[bytes, bytes]] = set()
+        self._known: set[tuple[bytes, bytes, bool]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -46,18 +48,24 @@ class OriginGuard:
             await self._app(scope, receive, send)
             return
         host = origin = b""
+        hosts = 0
         for name, value in scope["headers"]:
             if name == b"host":
                 host = value
+                hosts += 1
             elif name == b"origin":
                 origin = value
-        if (host, origin) in self._known:
+        loopback = self._on_loopback(scope) if self._loopback is None else self._loopback
+        if hosts < 2 and (host, origin, loopback) in self._known:
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope, host.decode("latin-1").strip(), origin.decode("latin-1").strip())
+        if hosts > 1:  # RFC 9112 section 3.2
+            refusal: tuple[int, str] | None = (400, "Bad Request: Host is sent more than once")
+        else:
+            refusal = self._refusal(host.decode("latin-1").strip(), origin.decode("latin-1").strip(), loopback)
         if refusal is None:
             if len(self._known) < 1000:
-                self._known.add((host, origin))
+                self._known.add((host, origin, loopback))
             await self._app(scope, receive, send)
             return
         status, message = refusal
@@ -68,8 +76,14 @@ class OriginGuard:
         exchange = Exchange(scope, receive, send, self._host.server.settings)
         await respond_error(exchange, status, INVALID_REQUEST, message)
 
-    def _refusal(self, scope: Scope, host: str, origin: str) -> tuple[int, str] | None:
-        allowed = self._allowed_hosts(scope)
+    @staticmethod
+    def _on_loopback(scope: Scope) -> bool:
+        """Whether this connection came over loopback."""
+        server = scope.get("server")
+        return server is not None and is_loopback(server[0] or "")
+
+    def _refusal(self, host: str, origin: str, loopback: bool) -> tuple[int, str] | None:
+        allowed = self._allowed_hosts(loopback)
         if allowed is not None and not _host_matches(host, allowed):
             return 421, (
                 f"Misdirected Request: this server does not answer for Host {host!r}."
@@ -82,20 +96,19 @@ class OriginGuard:
             )
         return None
 
-    def _allowed_hosts(self, scope: Scope) -> tuple[str, ...] | None:
+    def _allowed_hosts(self, loopback: bool) -> tuple[str, ...] | None:
         """The host names served, or None for any."""
         if self._hosts is not None:
             return None if "*" in self._hosts else self._hosts
-        loopback = self._loopback
-        if loopback is None:
-            server = scope.get("server")
-            loopback = server is not None and is_loopback(server[0] or "")
         return LOOPBACK_NAMES if loopback else None
 
     def _origin_matches(self, origin: str, host: str, allowed: tuple[str, ...] | None) -> bool:
         if self._origins is not None and ("*" in self._origins or origin in self._origins):
             return True
-        netloc = urlsplit(origin).netloc
+        try:
+            netloc = urlsplit(origin).netloc
+        except ValueError:
+            return False
         if not netloc:  # "null": a sandboxed page or a file
             return False
         return _host_matches(netloc, allowed) if allowed is not None else netloc.lower() == host.lower()
@@ -104,7 +117,10 @@ class OriginGuard:
 def _host_matches(host: str, allowed: tuple[str, ...]) -> bool:
     """Whether `host`, with or without its port, is one of the allowed."""
     host = host.lower()
-    name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+    parts = _HOST.fullmatch(host)
+    if parts is None:
+        return False
+    name = parts[1]
     for pattern in allowed:
         pattern = pattern.lower()
         if pattern in (host, name) or (pattern.startswith("*.") and name.endswith(pattern[1:])):
