@@ -100,6 +100,8 @@ def _taken(ranges: Mapping[bytes, bool], narrowest_first: tuple[bytes, ...]) -> 
 
 def is_json(content_type: bytes | None) -> bool:
     """Whether a Content-Type is application/json, whatever its parameters."""
+    if content_type == b"application/json":
+        return True
     return content_type is not None and content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
@@ -136,6 +138,8 @@ def check_standard(headers: Headers, version: str, method: str, name: str | None
     Raises:
         McpError: -32020 that says which header and how it differs.
     """
+    if not headers.repeated and _all_plainly(headers, version, method, name):
+        return
     if headers.repeated:
         for header in (PROTOCOL_VERSION, METHOD, NAME):
             if header in headers.repeated:
@@ -146,20 +150,25 @@ def check_standard(headers: Headers, version: str, method: str, name: str | None
         value = headers.get(NAME)
         if value is None:
             raise mismatch("Mcp-Name is missing")
-        if not _is_plainly(value, name) and decode_value("Mcp-Name", value) != name:
+        if decode_value("Mcp-Name", value) != name:
             raise mismatch(f"Mcp-Name is {value.decode()!r} but the body says {name!r}")
 
 
-def _is_plainly(value: bytes, name: str) -> bool:
-    """Whether a header is `name` as it stands, which is the common case and needs no decoding."""
-    return name.isascii() and name.isprintable() and value == name.encode("ascii") and not value.startswith(b"=?")
+def _all_plainly(headers: Headers, version: str, method: str, name: str | None) -> bool:
+    """Whether all three headers are there as they stand in the body: the common case, without decoding or words."""
+    get = headers.get
+    if get(PROTOCOL_VERSION) != version.encode() or get(METHOD) != method.encode():
+        return False
+    if not (version.isascii() and method.isascii()):  # equal, and still no value that a header may hold
+        return False
+    return name is None or (get(NAME) == name.encode() and name.isascii() and name.isprintable() and name[:2] != "=?")
 
 
 def _check_equal(headers: Headers, header: bytes, expected: str) -> None:
     value = headers.text(header)
     if value is None:
         raise mismatch(f"{_shown(header)} is missing")
-    if value != expected:
+    if value != expected or not value.isascii():
         raise mismatch(f"{_shown(header)} is {value!r} but the body says {expected!r}")
 
 

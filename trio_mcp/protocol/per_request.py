@@ -5,7 +5,7 @@ It refuses to remember anything from one request to the next.
 
 from typing import Any
 
-import attrs
+import msgspec
 
 from trio_mcp.protocol.errors import (
     INVALID_REQUEST,
@@ -23,8 +23,7 @@ from trio_mcp.wire.lifecycle import ClientCapabilities, RequestMeta, RequestPara
 from trio_mcp.wire.logging import SEVERITY
 
 
-@attrs.frozen(slots=True)
-class OpenedRequest:
+class OpenedRequest(msgspec.Struct, gc=False):
     """A request whose envelope is in order."""
 
     id: RequestId

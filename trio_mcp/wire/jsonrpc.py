@@ -106,8 +106,10 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_batch = msgspec.json.Decoder(list[Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and closed by the end of the text too: it matches at every quote, and so reads no byte twice.
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ALL_SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
 def depth_exceeds(body: bytes, limit: int) -> bool:
@@ -118,9 +120,10 @@ def depth_exceeds(body: bytes, limit: int) -> bool:
     """
     if body.count(b"[") + body.count(b"{") <= limit:
         return False
-    rest = _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS)
+    # One kind of bracket only: were pairs of two kinds taken off in turn, a round could take two levels.
+    rest = _STRINGS.sub(b"", body).translate(_ALL_SQUARE, _NOT_BRACKETS)
     for _ in range(limit):
-        shorter = rest.replace(b"[]", b"").replace(b"{}", b"")
+        shorter = rest.replace(b"[]", b"")
         if shorter == rest:
             return False  # empty, or malformed: the decoder says so
         rest = shorter
@@ -189,12 +192,12 @@ def _decode_one(body: bytes | Raw) -> Message:
         if id is None:
             raise WireError(INVALID_REQUEST, "Invalid Request: id must be a string or an integer, not null")
         return Request(id, method, envelope.params)
-    if id is UNSET:
-        raise WireError(INVALID_REQUEST, "Invalid Request: neither a method nor an id")
-    if envelope.error is not None:
-        return Response(id, error=envelope.error)
-    if not memoryview(envelope.result).nbytes or id is None:
-        raise WireError(INVALID_REQUEST, "Invalid Request: a response needs an id and a result or an error")
+    if envelope.error is not None:  # its id is null or absent where the peer could not read ours
+        return Response(None if id is UNSET else id, error=envelope.error)
+    if not memoryview(envelope.result).nbytes:
+        raise WireError(INVALID_REQUEST, "Invalid Request: neither a method, a result nor an error", _readable_id(id))
+    if id is UNSET or id is None:
+        raise WireError(INVALID_REQUEST, "Invalid Request: a result needs the id of its request")
     return Response(id, result=envelope.result)
 
 
@@ -203,14 +206,19 @@ def _readable_id(id: object) -> RequestId | None:
 
 
 def _explain(body: bytes | Raw, error: Exception) -> WireError:
-    """Tell malformed JSON from JSON that is no message, and save the id where there is one."""
+    """Tell malformed JSON from JSON that is no message, and save the id where there is one.
+
+    A broken response keeps its id to itself: it names a request of ours, and echoed it would pass for an answer.
+    """
     if not isinstance(error, msgspec.ValidationError):
         return WireError(PARSE_ERROR, f"Parse error: {error}")
     try:
         value = _decode_any(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as deeper:
         return WireError(PARSE_ERROR, f"Parse error: {deeper}")
-    id = _readable_id(value.get("id")) if isinstance(value, dict) else None
+    id = None
+    if isinstance(value, dict) and ("method" in value or not value.keys() & {"result", "error"}):
+        id = _readable_id(value.get("id"))
     return WireError(INVALID_REQUEST, f"Invalid Request: {error}", id)
 
 
@@ -220,8 +228,16 @@ def encode_result(id: RequestId, result: Any) -> bytes:
 
 
 def encode_error(id: RequestId | None, code: int, message: str, data: Any = UNSET) -> bytes:
-    """A failed response; without an id where the request's could not be read."""
-    return _encode(_ErrorOut("2.0", ErrorBody(code, message, data), UNSET if id is None else id))
+    """A failed response; without an id where the request's could not be read.
+
+    What cannot be encoded in `message` (a file name that is no Unicode) becomes "?"; in `data` it raises.
+    """
+    echoed = UNSET if id is None else id
+    try:
+        return _encode(_ErrorOut("2.0", ErrorBody(code, message, data), echoed))
+    except UnicodeEncodeError:
+        readable = message.encode("utf-8", "replace").decode()
+        return _encode(_ErrorOut("2.0", ErrorBody(code, readable, data), echoed))
 
 
 def encode_notification(method: str, params: Any = UNSET) -> bytes:

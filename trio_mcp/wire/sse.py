@@ -35,11 +35,16 @@ class Event(msgspec.Struct):
 
 
 class Decoder:
-    """Bytes in any pieces to events, as a browser's EventSource reads them; comments are counted in `comments`."""
+    """Bytes in any pieces to events, as a browser's EventSource reads them; comments are counted in `comments`.
+
+    `last_id` is what `Last-Event-ID` should say: the id of the last event that was complete.
+    """
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
         self._after_cr = False
+        self._at_start = True
+        self._id: str | None = None
         self._data: list[str] = []
         self._event = ""
         self._retry: int | None = None
@@ -54,12 +59,15 @@ class Decoder:
         if self._after_cr and piece:
             piece = piece.removeprefix(b"\n")
             self._after_cr = False
-        self._buffer += piece
-        if self._buffer.endswith(b"\r"):
+        if piece.endswith(b"\r"):
             self._after_cr = True
-        *lines, self._buffer = self._buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        first, *lines = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._buffer += first
         for line in lines:
-            yield line.decode("utf-8", "replace")
+            text = self._buffer.decode("utf-8", "replace")
+            yield text.removeprefix("\ufeff") if self._at_start else text
+            self._at_start = False
+            self._buffer = bytearray(line)
 
     def _line(self, line: str) -> Event | None:
         if not line:
@@ -74,14 +82,15 @@ class Decoder:
         elif name == "event":
             self._event = value
         elif name == "id" and "\0" not in value:
-            self.last_id = value
-        elif name == "retry" and value.isascii() and value.isdigit():
+            self._id = value
+        elif name == "retry" and value.isascii() and value.isdigit() and len(value) < 16:
             self._retry = int(value)
         return None
 
     def _dispatch(self) -> Event | None:
         data, event, retry = self._data, self._event, self._retry
         self._data, self._event, self._retry = [], "", None
+        self.last_id = self._id
         if not data:
             return None
         return Event("\n".join(data), event or "message", self.last_id, retry)
