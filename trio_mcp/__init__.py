@@ -4,12 +4,14 @@ from trio_mcp.context import Context
 from trio_mcp.elicitation import Elicited
 from trio_mcp.exceptions import McpError, NotFoundError, PromptError, RegistrationError, ResourceError, ToolError
 from trio_mcp.media import Audio, File, Image
+from trio_mcp.protocol.revisions import Revision
 from trio_mcp.returns import AssistantMessage, ToolResult, UserMessage
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.replay import EventStore, MemoryEventStore
 from trio_mcp.serve import Shutdown, http_app, serve_http, serve_stdio
 from trio_mcp.server import Server
 from trio_mcp.settings import Settings
+from trio_mcp.transports.memory import serve_stream
 from trio_mcp.version import __version__
 from trio_mcp.wire.completion import Completion
 from trio_mcp.wire.content import (
@@ -23,7 +25,8 @@ from trio_mcp.wire.content import (
     TextContent,
 )
 from trio_mcp.wire.prompts import PromptMessage
-from trio_mcp.wire.sampling import CreateMessageResult, ModelPreferences, SamplingMessage
+from trio_mcp.wire.roots import Root
+from trio_mcp.wire.sampling import CreateMessageResult, ModelHint, ModelPreferences, SamplingMessage, ToolChoice
 from trio_mcp.wire.tools import ToolAnnotations
 
 __all__ = [
@@ -44,6 +47,7 @@ __all__ = [
     "ImageContent",
     "McpError",
     "MemoryEventStore",
+    "ModelHint",
     "ModelPreferences",
     "NotFoundError",
     "PromptError",
@@ -52,12 +56,15 @@ __all__ = [
     "ResourceContents",
     "ResourceError",
     "ResourceLink",
+    "Revision",
+    "Root",
     "SamplingMessage",
     "Server",
     "Settings",
     "Shutdown",
     "TextContent",
     "ToolAnnotations",
+    "ToolChoice",
     "ToolError",
     "ToolResult",
     "UserMessage",
@@ -65,4 +72,5 @@ __all__ = [
     "http_app",
     "serve_http",
     "serve_stdio",
+    "serve_stream",
 ]

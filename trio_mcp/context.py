@@ -64,8 +64,8 @@ class CallPort(Protocol):
         """Whether the client asked for messages of this level."""
         ...
 
-    async def notify(self, method: str, params: Any) -> None:
-        """Send a notification on the call's own stream, waiting for room."""
+    async def notify(self, method: str, params: Any, admit: Callable[[], bool] | None = None) -> None:
+        """Send a notification on the call's own stream, once there is room, unless `admit` says no by then."""
         ...
 
     async def ask(self, kind: str, method: str, params: Any, key: str | None, read: Callable[[bytes], T]) -> T:
@@ -165,16 +165,23 @@ class Context:
         """Tell how far the call is, if the client asked for it.
 
         A value that is not above the last one is left out, as the specification demands (basic/patterns/progress).
-        Waits while the client reads slowly. Cancellation: nothing was sent.
+        Tasks of one call may report side by side. Waits while the client reads slowly. Cancellation: nothing was sent
+        while it waited for that; after that it is sent all the same.
         """
         call = self._call
         token = call.progress_token
         if token is None or call.answered or not progress > self._progress:
             await trio.lowlevel.checkpoint()
             return
-        self._progress = progress
         params = ProgressParams(progress_token=token, progress=progress, total=total, message=message)
-        await call.notify("notifications/progress", params)
+        await call.notify("notifications/progress", params, lambda: self._advances(progress))
+
+    def _advances(self, progress: float) -> bool:
+        """Whether this value may still be sent: another task may have reported a higher one meanwhile."""
+        if self._call.answered or not progress > self._progress:
+            return False
+        self._progress = progress
+        return True
 
     async def log(self, level: LoggingLevel, data: Any, *, logger: str | None = None) -> None:
         """Send a log message, if the client asked for that level (server/utilities/logging).

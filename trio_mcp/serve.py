@@ -10,7 +10,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import attrs
 import trio
@@ -188,8 +187,6 @@ async def _obey(signals: Any, shutdown: Shutdown, scope: trio.CancelScope) -> No
 class _Composition:
     """What `Server.run` and `Server.__call__` come back to."""
 
-    _mounted: WeakKeyDictionary[Server, tuple[Host, App]] = attrs.field(factory=WeakKeyDictionary)
-
     def run(self, server: Server, transport: str, options: dict[str, Any]) -> None:
         """Serve until told to stop, with signals obeyed."""
         shutdown = Shutdown()
@@ -206,14 +203,12 @@ class _Composition:
         """Serve one ASGI scope; the lifespan's makes the host that the others use."""
         if scope["type"] == "lifespan":
             host = Host(server)
-            self._mounted[server] = host, http_app(host)
+            server.mounted = http_app(host)
             await run_lifespan(host, receive, send)
             return
-        mounted = self._mounted.get(server)
-        if mounted is None:
-            host = Host(server)
-            mounted = self._mounted[server] = host, http_app(host)
-        await mounted[1](scope, receive, send)
+        if server.mounted is None:
+            server.mounted = http_app(Host(server))  # it says that its lifespan was not run
+        await server.mounted(scope, receive, send)
 
 
 async def _announced(server: Server, options: dict[str, Any], shutdown: Shutdown) -> None:

@@ -104,10 +104,12 @@ class Server:
         self.templates: dict[str, RegisteredTemplate] = {}
         self.prompts: dict[str, RegisteredPrompt] = {}
         self.completions: dict[tuple[str, str], RegisteredCompletion] = {}
-        #: Counts changes of each list, so that whoever encoded one knows when it is stale.
+        #: The ASGI application of this server, where it is served as one; `composition` keeps it here.
+        self.mounted: Any = None
+        #: Counts changes of the lists, so that whoever keeps one knows when it is stale.
         self.changes = 0
         self._on_duplicate = on_duplicate
-        self._observers: list[Callable[[str], None]] = []
+        self._observers: list[Callable[[str, str | None], None]] = []
 
     @property
     def name(self) -> str:
@@ -149,12 +151,12 @@ class Server:
         description: str,
         input_schema: JsonObject,
         handler: Callable[..., Any],
-        /,
-        **options: Unpack[ToolOptions],
+        **options: Any,
     ) -> RegisteredTool:
         """Register a tool with a raw JSON Schema and a handler that takes the dict of arguments.
 
-        A parameter annotated with `Context` gets the context. Needs the extra `jsonschema`.
+        A parameter annotated with `Context` gets the context. Options as in `ToolOptions`, but for the name and the
+        description. Needs the extra `jsonschema`.
         """
         tool = make_raw_tool(name, description, input_schema, handler, _known(ToolOptions, options))
         return self._register(self.tools, name, tool, "tool")
@@ -270,11 +272,18 @@ class Server:
     def changed(self, kind: str) -> None:
         """Tell observers that a list changed; `kind` is tools, resources or prompts. Safe from any thread."""
         self.changes += 1
-        for observer in tuple(self._observers):
-            observer(kind)
+        self._tell(kind, None)
 
-    def observe(self, observer: Callable[[str], None]) -> Callable[[], None]:
-        """Call `observer(kind)` at every change; returns what takes it off again."""
+    def resource_updated(self, uri: str) -> None:
+        """Tell clients that subscribed to `uri` that it changed: for changes outside a call. Safe from any thread."""
+        self._tell("resource", uri)
+
+    def _tell(self, kind: str, uri: str | None) -> None:
+        for observer in tuple(self._observers):
+            observer(kind, uri)
+
+    def observe(self, observer: Callable[[str, str | None], None]) -> Callable[[], None]:
+        """Call `observer(kind, uri)` at every change; returns what takes it off again."""
         self._observers.append(observer)
         return lambda: self._observers.remove(observer)
 

@@ -275,3 +275,20 @@ async def test_a_second_registration_may_be_ignored():
 async def test_a_thread_limiter_belongs_to_one_server():
     assert Server("a", settings=Settings(threads=3)).limiter.total_tokens == 3
     assert Server("a").limiter is not Server("b").limiter
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_resource_that_changes_outside_a_call_is_told_to_its_subscribers(era):
+    mcp = Server("s")
+    async with connected(mcp, era) as client:
+        if era == PER_REQUEST:
+            wanted = {"resourceSubscriptions": ["note://1"]}
+            await client.begin("subscriptions/listen", {"notifications": wanted})
+            await client.hear("notifications/subscriptions/acknowledged")
+        else:
+            await client.ask("resources/subscribe", {"uri": "note://1"})
+        mcp.resource_updated("note://2")
+        mcp.resource_updated("note://1")
+        await client.hear("notifications/resources/updated", 1)
+        (told,) = client.heard_of("notifications/resources/updated")
+        assert told["uri"] == "note://1"

@@ -162,11 +162,19 @@ class Call(ABC):
     async def ask(self, kind: str, method: str, params: Any, key: str | None, read: Callable[[bytes], T]) -> T:
         """Get an answer of the client."""
 
-    async def notify(self, method: str, params: Any) -> None:
-        """Send a notification on this call's own stream. Cancellation: nothing was sent."""
+    async def notify(self, method: str, params: Any, admit: Callable[[], bool] | None = None) -> None:
+        """Send a notification on this call's own stream, once there is room, unless `admit` says no by then.
+
+        Cancellation: as `Outlet.send`.
+        """
         if isinstance(params, ProgressParams):
             params = shape_progress(params, self.revision)
-        await self.outlet.send(encode_notification(method, params))
+        frame = encode_notification(method, params)
+        outlet = self.outlet
+        await outlet.room()
+        if admit is None or admit():
+            outlet.put(frame)
+            await outlet.turn()
 
     async def read_resource(self, uri: str) -> list[ResourceContents]:
         """Read a resource of the same server."""

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
+import trio
 
 from trio_mcp.exceptions import NotFoundError, PromptError, ResourceError, ToolError
 from trio_mcp.protocol.errors import INTERNAL_ERROR, McpError, invalid_params, legal_code, method_not_found
@@ -77,6 +78,9 @@ def _failed(call: Call, error: BaseException) -> Answer:
 def _shown(call: Call, error: BaseException) -> Answer | None:
     """The answer where the error is meant for the client; None where it is not."""
     leaves = _leaves(error)
+    if call.method.name == "tools/call" and all(isinstance(leaf, trio.TooSlowError) for leaf in leaves):
+        result = failure(f"{call.params.name} gave up: what it waited for took too long")
+        return Answer(encode_result(call.id, finished(call, result)))
     shown = [leaf for leaf in leaves if isinstance(leaf, (McpError, ToolError, ResourceError, PromptError))]
     if len(shown) < len(leaves):
         return None

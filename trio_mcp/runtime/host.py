@@ -46,9 +46,9 @@ class Host:
     ) -> None:
         settings = server.settings
         self.server = server
-        self.event_store: EventStore = event_store or MemoryEventStore(
-            max_events=settings.replay_events, max_bytes=settings.replay_bytes
-        )
+        if event_store is None:
+            event_store = MemoryEventStore(max_events=settings.replay_events, max_bytes=settings.replay_bytes)
+        self.event_store: EventStore = event_store
         self.subscriptions = Subscriptions()
         self.sessions: dict[str, Session] = {}
         self.calls: dict[Call, None] = {}
@@ -72,7 +72,7 @@ class Host:
         self._epoch = time.time() - trio.current_time()
         self._token = trio.lowlevel.current_trio_token()
         async with _entered(self.server) as self.lifespan:
-            stop_observing = self.server.observe(self._list_changed)
+            stop_observing = self.server.observe(self.publish)
             try:
                 async with trio.open_nursery() as host_nursery:
                     self._host_nursery = host_nursery
@@ -110,14 +110,15 @@ class Host:
     ) -> None:
         try:
             await session.run(task_status=task_status)
-        except Exception:
+        except* Exception:  # also one that failed while it was being cancelled
             _log.exception("session %s failed and was ended", session.key[:8])
         finally:
             self.sessions.pop(session.key, None)
 
     def find(self, session_id: str) -> Session | None:
-        """The session of that id, unless it has ended."""
-        return self.sessions.get(session_id)
+        """The session of that id, unless it has ended or is about to."""
+        session = self.sessions.get(session_id)
+        return None if session is None or session.ending else session
 
     async def end_session(self, session: Session, reason: str) -> None:
         """End a session and wait for its clean-up, at most `Settings.cleanup_timeout`. It is unknown at once."""
@@ -170,9 +171,6 @@ class Host:
             except trio.RunFinishedError:
                 return
 
-    def _list_changed(self, kind: str) -> None:
-        self.publish(kind)
-
     def wall_time(self) -> float:
         """Seconds since the epoch at the start, advanced by trio's clock, so that a mock clock rules it."""
         return self._epoch + trio.current_time()
@@ -212,9 +210,10 @@ class Host:
         if hurry is None:
             await self._quiet.wait()
             return
-        assert self._host_nursery is not None
-        self._host_nursery.start_soon(_cancel_when, hurry, scope, name="watch for hurry")
-        await self._quiet.wait()
+        async with trio.open_nursery() as drain_nursery:
+            drain_nursery.start_soon(_cancel_when, hurry, scope, name="watch for hurry")
+            await self._quiet.wait()
+            drain_nursery.cancel_scope.cancel("no call is left")
 
     def stop(self) -> None:
         """Let `run` leave: sessions that are left are cancelled, then the lifespan is torn down."""
@@ -248,5 +247,11 @@ async def _entered(server: Server) -> AsyncIterator[Any]:
             # Shielded for cleanup_timeout: a teardown cut at its first await would leak what the lifespan holds.
             lifespan_scope.shield = True
             lifespan_scope.deadline = trio.current_time() + server.settings.cleanup_timeout
-    if failure is not None:
+    if lifespan_scope.cancelled_caught:
+        _log.error("the lifespan's teardown did not end within %g s", server.settings.cleanup_timeout)
+    if isinstance(failure, BaseExceptionGroup):
+        failure = failure.split(trio.Cancelled)[1]
+    if failure is not None and not isinstance(failure, trio.Cancelled):
         raise failure
+    # Cancelled goes on where it came from outside; a lifespan that cancelled a scope of its own has ended with it.
+    await trio.lowlevel.checkpoint_if_cancelled()

@@ -11,9 +11,12 @@ It refuses to write: whoever reads it does, under the scope that `reader` gives.
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import trio
+
+_BATCH: Final = 16
+_TURN: Final = 0.001
 
 
 class Frame(NamedTuple):
@@ -57,6 +60,7 @@ class Outlet:
         "_frames",
         "_room",
         "_sleeper",
+        "_turn",
         "answers_only",
         "attended",
         "bound",
@@ -94,6 +98,7 @@ class Outlet:
         self.reader_scope: trio.CancelScope | None = None
         self._frames: deque[Frame] = deque()
         self._sleeper: trio.lowlevel.Task | None = None
+        self._turn = 0.0
         self._room: trio.lowlevel.ParkingLot | None = None
 
     def __len__(self) -> int:
@@ -151,20 +156,39 @@ class Outlet:
             self.put(data)
 
     async def send(self, data: bytes) -> None:
-        """Add a frame that is no answer, waiting while the reader is `bound` frames behind.
+        """Add a frame that is no answer: `room`, `put`, `turn`.
 
-        Cancellation: nothing was added.
+        Cancellation: nothing was added while there was no room; after that the frame is sent all the same.
         """
-        await self.wait_for_room()
+        await self.room()
         self.put(data)
+        await self.turn()
 
-    async def wait_for_room(self) -> None:
-        """Wait while the reader is `bound` frames behind. Cancellation: nothing happened."""
-        await trio.lowlevel.checkpoint()
+    async def room(self) -> None:
+        """Wait while the reader is `bound` frames behind; does not let others run where there is room already.
+
+        Whoever puts a frame without awaiting in between keeps the bound. Cancellation: nothing happened.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
         while len(self._frames) >= self.bound and self.attended and not self.closed:
             if self._room is None:
                 self._room = trio.lowlevel.ParkingLot()
             await self._room.park()
+
+    async def turn(self) -> None:
+        """Let others run, when some frames wait or a millisecond has passed since they last did.
+
+        A sender in a tight loop pays a scheduler pass for a batch and not for every frame.
+        """
+        now = trio.current_time()
+        if len(self._frames) >= min(_BATCH, self.bound) or now >= self._turn:
+            self._turn = now + _TURN
+            await trio.lowlevel.checkpoint()
+
+    async def wait_for_room(self) -> None:
+        """`room`, and always a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        await self.room()
 
     def respond(self, data: bytes, error_code: int | None = None) -> None:
         """Add an answer; the last one that is owed closes the outlet."""
@@ -257,10 +281,14 @@ class Outlet:
         return first
 
     def resume(self, frames: list[Frame]) -> None:
-        """Put back what a client that came back has not seen, in place of what waits; its reader is about to come."""
+        """Put back what a client that came back has not seen; its reader is about to come.
+
+        What waits here and is not among `frames` was recorded while they were being fetched, and comes after them.
+        """
         self.committed = True
         self.attended = True
-        self._frames = deque(frames)
+        seen = {frame.event_id for frame in frames}
+        self._frames = deque(frames + [frame for frame in self._frames if frame.event_id not in seen])
 
     def take(self) -> list[Frame]:
         """All frames that wait; makes room."""

@@ -9,6 +9,7 @@ It refuses to remember a client, a session or a connection.
 
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
+from itertools import count
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -37,6 +38,7 @@ class PerRequestOwner(Owner, Protocol):
 
     subscriptions: Subscriptions
     sealer: Sealer
+    draining: bool
 
     def wall_time(self) -> float:
         """Seconds since the epoch, advanced by trio's clock."""
@@ -44,10 +46,14 @@ class PerRequestOwner(Owner, Protocol):
 
 
 class _State(msgspec.Struct):
-    """What travels sealed: how often the client was asked, and every answer that was used so far."""
+    """What travels sealed: how often the client was asked, every answer that was used so far, and what was asked.
+
+    `questions` has a digest for each key that was not the author's.
+    """
 
     round: int
     answers: dict[str, msgspec.Raw]
+    questions: dict[str, str] = {}
 
 
 _decode_state = msgspec.json.Decoder(_State).decode
@@ -58,9 +64,11 @@ class PerRequestCall(Call):
 
     __slots__ = (
         "_answers",
-        "_asked",
+        "_carried",
+        "_leaving",
         "_log_level",
         "_pending",
+        "_questions",
         "_round",
         "_used",
         "answer_wanted",
@@ -94,10 +102,12 @@ class PerRequestCall(Call):
         self.answer_wanted = True
         self.listener: _Listener | None = None
         self._log_level = opened.meta.log_level
-        self._asked: dict[str, int] = {}
+        self._leaving = False
+        self._questions: dict[str, str] = {}
         self._pending: dict[str, InputRequest] = {}
         self._used: dict[str, msgspec.Raw] = {}
         self._answers: dict[str, msgspec.Raw] = {}
+        self._carried: dict[str, msgspec.Raw] = {}
         self._round = 0
         if opened.method.input_required:
             self._open_answers(host)
@@ -113,7 +123,9 @@ class PerRequestCall(Call):
                 ) from None
             state = _decode_state(raw)
             self._round = state.round
+            self._carried = state.answers
             self._answers.update(state.answers)
+            self._questions.update(state.questions)
         if params.input_responses:
             self._answers.update(params.input_responses)
 
@@ -122,7 +134,10 @@ class PerRequestCall(Call):
         params = self.params
         arguments = getattr(params, "arguments", None)
         if isinstance(arguments, msgspec.Raw):
-            arguments = msgspec.json.decode(arguments)
+            try:
+                arguments = msgspec.json.decode(arguments)
+            except ValueError:  # what the function never reads may be a number out of range, or no Unicode
+                arguments = bytes(arguments)
         target = getattr(params, "name", None) or getattr(params, "uri", None)
         salient = msgspec.json.encode([self.principal, self.method.name, target, arguments or {}], order="sorted")
         return blake2b(salient, digest_size=32).digest()
@@ -144,8 +159,8 @@ class PerRequestCall(Call):
             raise McpError(
                 INTERNAL_ERROR, f"{self.method.name} cannot ask the client for input in this protocol version"
             )
-        count = self._asked[kind] = self._asked.get(kind, 0) + 1
-        key = key or f"{kind}-{count}"
+        asked = msgspec.Raw(msgspec.json.encode(params))  # what cannot be encoded fails here, in the function
+        key = key or self._default_key(kind, method, asked)
         if key in self._used or key in self._pending:
             raise ValueError(f"two questions with the key {key!r} in one call: give each its own key=")
         recorded = self._answers.get(key)
@@ -158,18 +173,34 @@ class PerRequestCall(Call):
                 self._used[key] = recorded
                 await trio.lowlevel.checkpoint()
                 return value
-        self._pending[key] = InputRequest(method=method, params=params)
+        self._pending[key] = InputRequest(method=method, params=asked)
         await trio.lowlevel.checkpoint()
         self.cancel("input is required from the client")
         await trio.sleep_forever()
         raise AssertionError  # not reached: the scope is cancelled
+
+    def _default_key(self, kind: str, method: str, asked: msgspec.Raw) -> str:
+        """The key that the same question had in the last round, else the first free number.
+
+        In a nursery the order of asking differs from run to run, and an answer must not reach another question.
+        """
+        digest = blake2b(method.encode() + b" " + bytes(asked), digest_size=12).hexdigest()
+        for known, its_digest in self._questions.items():
+            if its_digest == digest and known not in self._used and known not in self._pending:
+                return known
+        key = next(
+            key for key in map(f"{kind}-{{}}".format, count(1)) if key not in self._used and key not in self._pending
+        )
+        self._questions[key] = digest
+        return key
 
     def unanswered(self) -> Answer | None:
         """`input_required` where questions are open; nothing where the client is gone."""
         if not self._pending or not self.answer_wanted:
             return None
         host: Any = self.host
-        state = msgspec.json.encode(_State(self._round + 1, self._used))
+        # An answer of an earlier round goes along though this run, cut short by a question, may not have come to it.
+        state = msgspec.json.encode(_State(self._round + 1, {**self._carried, **self._used}, self._questions))
         expires = host.wall_time() + host.server.settings.state_ttl
         result = InputRequiredResult(
             result_type="input_required",
@@ -188,7 +219,8 @@ class PerRequestCall(Call):
     # subscriptions/listen
 
     def farewell(self) -> None:
-        """End a subscription gracefully; any other call goes on."""
+        """End a subscription gracefully, also one that has only been asked for; any other call goes on."""
+        self._leaving = True
         if self.listener is not None:
             self.listener.farewell()
 
@@ -206,6 +238,8 @@ class PerRequestCall(Call):
         acknowledged = AcknowledgedParams(notifications=honoured, meta=tag)
         self.outlet.put(encode_notification("notifications/subscriptions/acknowledged", acknowledged))
         listener = self.listener = _Listener(self.outlet, wanted, tag)
+        if self._leaving or host.draining:
+            listener.farewell()
         host.subscriptions.add(listener)
         try:
             await listener.ended.wait()

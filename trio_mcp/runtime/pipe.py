@@ -50,6 +50,7 @@ class Pipe:
         self._outlet = Outlet(host.server.settings.stream_buffer, expected=None)
         self._session: Session | None = None
         self._calls: dict[RequestId, PerRequestCall] = {}
+        self._running = 0  # their tasks, those of cancelled calls included
         self._call_ended = trio.lowlevel.ParkingLot()
         self._pipe_nursery: trio.Nursery | None = None  # of run(), while it runs
         self._reading = trio.CancelScope()
@@ -58,8 +59,9 @@ class Pipe:
     async def run(self, messages: AsyncIterable[bytes | WireError], *, stop: trio.Event | None = None) -> None:
         """Serve until the messages end or `stop` is set, then give calls `Settings.eof_grace` and cancel the rest.
 
-        An item that is a `WireError` (a line too long) is answered as such. Cancellation: calls are cancelled and
-        awaited; what waits to be written is dropped.
+        An item that is a `WireError` (a line too long) is answered as such. While the client is
+        `Settings.stream_buffer` frames behind in reading, nothing more is taken from it. Cancellation: calls are
+        cancelled and awaited; what waits to be written is dropped.
         """
         settings = self._host.server.settings
         try:
@@ -70,6 +72,7 @@ class Pipe:
                     pipe_nursery.start_soon(self._stop_reading_when, stop, name="watch for stop")
                 with self._reading:
                     async for item in messages:
+                        await self._outlet.wait_for_room()
                         await self._deliver(item)
                 self._watching.cancel("the pipe is being closed")
                 for call in tuple(self._calls.values()):
@@ -78,16 +81,20 @@ class Pipe:
                     await self._finish_calls()
                 for call in tuple(self._calls.values()):
                     call.cancel("the client closed the pipe")
-                if self._session is not None:
-                    self._session.end("the client closed the pipe")
-                    with trio.move_on_after(settings.cleanup_timeout):
-                        await self._session.ended.wait()
+                await self._end_session("the client closed the pipe")
                 self._outlet.close()
                 # Bounded: a client that does not read its answers must not hold us.
                 pipe_nursery.cancel_scope.deadline = trio.current_time() + settings.cleanup_timeout
         finally:
-            if self._session is not None:
-                self._session.end("the pipe is gone")
+            await self._end_session("the pipe is gone")
+
+    async def _end_session(self, reason: str) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.end(reason)
+            # Shielded for cleanup_timeout: whoever cancels a pipe may count on its calls having ended.
+            with trio.move_on_after(self._host.server.settings.cleanup_timeout, shield=True):
+                await session.ended.wait()
 
     async def _stop_reading_when(self, stop: trio.Event) -> None:
         with self._watching:
@@ -106,15 +113,16 @@ class Pipe:
                     except (trio.BrokenResourceError, trio.ClosedResourceError):
                         assert self._pipe_nursery is not None
                         self._pipe_nursery.cancel_scope.cancel("the client does not read any more")
+                        return
                 elif self._outlet.closed:
                     return
                 else:
                     await self._outlet.wait()
 
     async def _finish_calls(self) -> None:
-        while self._calls:
+        while self._running:
             await self._call_ended.park()
-        while self._session is not None and self._session.calls:
+        while self._session is not None and self._session.running:
             await self._session.call_ended.park()
 
     # Messages
@@ -176,13 +184,14 @@ class Pipe:
         try:
             if request.id in self._calls:
                 raise McpError(INVALID_REQUEST, f"Request id {request.id!r} is still in flight")
-            if len(self._calls) >= self._host.server.settings.max_requests_per_session:
-                raise McpError(TOO_MANY_REQUESTS, f"Too many requests in flight ({len(self._calls)})")
+            if self._running >= self._host.server.settings.max_requests_per_session:
+                raise McpError(TOO_MANY_REQUESTS, f"Too many requests in flight ({self._running})")
             call = PerRequestCall(self._host, open_request(request, None), outlet)
         except McpError as error:
             outlet.respond(encode_error(request.id, error.code, error.message, error.data), error.code)
             return
         self._calls[request.id] = call
+        self._running += 1
         self._host.call_began(call)
         assert self._pipe_nursery is not None
         self._pipe_nursery.start_soon(self._run_call, call, name=f"call {call.method.name} {call.id}")
@@ -191,6 +200,7 @@ class Pipe:
         try:
             await call.run(answer)
         finally:
+            self._running -= 1
             if self._calls.get(call.id) is call:
                 del self._calls[call.id]
             self._call_ended.unpark_all()

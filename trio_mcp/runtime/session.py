@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from trio_mcp.exceptions import ToolError
-from trio_mcp.protocol.errors import INVALID_REQUEST, TOO_MANY_REQUESTS, McpError
+from trio_mcp.protocol.errors import INVALID_REQUEST, TOO_MANY_REQUESTS, UNAVAILABLE, McpError
 from trio_mcp.protocol.events import (
     CancelReceived,
     Ignored,
@@ -110,12 +110,15 @@ class SessionCall(Call):
         return await self.session.ask(method, params, self.outlet, read)
 
     def finish(self, outcome: Answer | None) -> None:
-        """Answer, if the session still owes it."""
+        """Answer, if the session still owes it: what the server itself cut short is answered as such."""
         session = self.session
         session.call_finished(self)
-        if outcome is not None and self.owed:
+        if self.owed:
             session.protocol.answer(self.id)
-            self.outlet.respond(outcome.data, outcome.error_code)
+            data, error_code = outcome or Answer(
+                encode_error(self.id, UNAVAILABLE, "The session ended before this was done"), UNAVAILABLE
+            )
+            self.outlet.respond(data, error_code)
         else:
             self.outlet.withdraw()
         if not self.outlet.attended:
@@ -142,7 +145,9 @@ class Session:
         self.public_id = public_id
         self.protocol = SessionProtocol()
         self.history = SessionHistory(host.event_store, key)
-        self.standing = standing or Outlet(settings.stream_buffer, expected=None, history=self.history)
+        if standing is None:
+            standing = Outlet(settings.stream_buffer, expected=None, history=self.history)
+        self.standing = standing
         self.streams: dict[int, Outlet] = {}
         self.calls: dict[RequestId, SessionCall] = {}
         self.subscribed: set[str] = set()

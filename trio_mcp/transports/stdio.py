@@ -1,6 +1,7 @@
 """stdio: the client is our parent, and we speak through its pipes (basic/transports/stdio).
 
-While we serve, file descriptor 1 leads to stderr, so that a stray `print` in a tool cannot break the protocol.
+While we serve, file descriptor 1 leads to stderr, so that a stray `print` in a tool cannot break the protocol, and 0
+to nowhere, so that a tool's child process cannot take messages from us.
 """
 
 import os
@@ -23,8 +24,23 @@ async def serve_stdio_pipe(host: Host, out_fd: int, *, stop: trio.Event | None =
 
     Cancellation: calls are cancelled and awaited; the descriptors are as before.
     """
-    async with _reading(0) as read, _writing(out_fd) as write:
-        await Pipe(host, write).run(Lines(read, host.server.settings.max_body), stop=stop)
+    with _own_stdin() as in_fd:
+        async with _reading(in_fd) as read, _writing(out_fd) as write:
+            await Pipe(host, write).run(Lines(read, host.server.settings.max_body), stop=stop)
+
+
+@contextmanager
+def _own_stdin() -> Iterator[int]:
+    """Keep stdin to ourselves; everyone else reads an end of file."""
+    own = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    try:
+        yield own
+    finally:
+        os.dup2(own, 0)
+        os.close(own)
 
 
 @contextmanager
@@ -57,7 +73,10 @@ async def _reading(fd: int) -> AsyncIterator[Read]:
 
 
 async def _receive(stream: trio.lowlevel.FdStream) -> bytes:
-    return bytes(await stream.receive_some(_CHUNK))
+    try:
+        return bytes(await stream.receive_some(_CHUNK))
+    except trio.BrokenResourceError:  # a terminal that was closed
+        return b""
 
 
 @asynccontextmanager
@@ -71,5 +90,8 @@ async def _writing(fd: int) -> AsyncIterator[Write]:
 
 def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as error:  # a full disk, say
+        raise trio.BrokenResourceError from error
