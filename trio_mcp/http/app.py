@@ -10,6 +10,7 @@ from trio_mcp.protocol.headers import PROTOCOL_VERSION, SESSION_ID, is_json
 from trio_mcp.protocol.inbound import era_of, names_per_request
 from trio_mcp.protocol.revisions import Era
 from trio_mcp.runtime.host import Host
+from trio_mcp.wire.base import RequestId
 from trio_mcp.wire.jsonrpc import Request, WireError, decode, decode_batch, is_batch
 
 _log = logging.getLogger("trio_mcp.http")
@@ -55,12 +56,12 @@ class McpApp:
             await respond_error(exchange, 503, UNAVAILABLE, "The server is not running: run its lifespan")
         elif exchange.method == "POST":
             await self._post(exchange)
-        elif self.host.draining:
-            await respond_error(exchange, 503, UNAVAILABLE, "The server is shutting down")
         elif exchange.method in ("GET", "DELETE"):
             version = exchange.headers.text(PROTOCOL_VERSION)
             if names_per_request(version) and SESSION_ID not in exchange.headers:
                 await self._not_allowed(exchange, _ALLOW_PER_REQUEST)
+            elif exchange.method == "GET" and self.host.draining:
+                await self._going_away(exchange)
             elif exchange.method == "GET":
                 await session_endpoint.get(self.host, exchange)
             else:
@@ -70,6 +71,9 @@ class McpApp:
 
     async def _not_allowed(self, exchange: Exchange, allow: tuple[Header, ...] = _ALLOW) -> None:
         await respond_error(exchange, 405, INVALID_REQUEST, "Method Not Allowed", headers=allow)
+
+    async def _going_away(self, exchange: Exchange, id: RequestId | None = None) -> None:
+        await respond_error(exchange, 503, UNAVAILABLE, "The server is shutting down", id=id)
 
     async def _post(self, exchange: Exchange) -> None:
         headers, settings = exchange.headers, self.host.server.settings
@@ -84,6 +88,9 @@ class McpApp:
                 messages = decode_batch(body, max_depth=settings.max_depth)
                 if session_id is None or names_per_request(version):
                     raise WireError(INVALID_REQUEST, "Invalid Request: batches are not part of this protocol version")
+                if self.host.draining and any(isinstance(message, Request) for message in messages):
+                    await self._going_away(exchange)
+                    return
                 await session_endpoint.post_batch(self.host, exchange, messages)
                 return
             message = decode(body, max_depth=settings.max_depth)
@@ -91,7 +98,7 @@ class McpApp:
             await respond_error(exchange, 400, error.code, error.message, id=error.id)
             return
         if self.host.draining and isinstance(message, Request):  # answers that running calls wait for still come in
-            await respond_error(exchange, 503, UNAVAILABLE, "The server is shutting down", id=message.id)
+            await self._going_away(exchange, message.id)
             return
         if era_of(message, session_id=session_id, version_header=version) is Era.PER_REQUEST:
             await per_request_endpoint.post(self.host, exchange, message)

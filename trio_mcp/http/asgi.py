@@ -47,18 +47,23 @@ class Exchange:
     Attributes:
         headers: of the request.
         started, finished: how far the response is.
+        gone: the client left before it was whole.
+        reader_scope: what writes its stream, if it has one, runs under this.
     """
 
     __slots__ = (
         "_lane",
+        "_on_gone",
         "_receive",
         "_send_message",
         "_settings",
         "_spawn",
         "finished",
+        "gone",
         "headers",
         "method",
         "path",
+        "reader_scope",
         "scope",
         "started",
     )
@@ -70,6 +75,9 @@ class Exchange:
         self.headers = Headers(scope["headers"])
         self.started = False
         self.finished = False
+        self.gone = False
+        self.reader_scope: trio.CancelScope | None = None
+        self._on_gone: Callable[[str], None] | None = None
         self._lane: Any = scope.get("extensions", {}).get(CONNECTION_EXTENSION)
         self._receive = receive
         self._send_message = send
@@ -128,15 +136,17 @@ class Exchange:
             ClientGoneError: it could not be written in time.
         """
         self.started = self.finished = True
-        sent = [*headers]
-        if status != 204:  # RFC 9110 section 8.6: no length where there is no content
-            sent.append((b"content-length", str(len(body)).encode("ascii")))
         if self._lane is not None:
             try:
-                await self._lane.respond(status, sent, body)
+                await self._lane.respond(status, tuple(headers), body)
             except OSError as error:
                 raise ClientGoneError from error
             return
+        sent = [*headers]
+        if status != 204:  # RFC 9110 section 8.6: no length where there is no content
+            sent.append((b"content-length", str(len(body)).encode("ascii")))
+        if self.method == "HEAD":  # RFC 9110 section 9.3.2: the length of what GET would send, and nothing of it
+            body = b""
         await self._send({"type": "http.response.start", "status": status, "headers": sent})
         await self._send({"type": "http.response.body", "body": body})
 
@@ -174,28 +184,34 @@ class Exchange:
         Call it once the body is read. A `ClientGoneError` in `work` ends it quietly. On our own lane the connection
         tells; elsewhere a task waits for `http.disconnect`, in a nursery that ends with the exchange.
         """
+        self._on_gone = gone
         if self._lane is not None:
             self._spawn = self._lane.spawn
-            self._lane.on_gone(gone)
+            self._lane.on_gone(self._left)
             try:
                 await work()
             except ClientGoneError:
-                gone("the client did not read")
+                self._left("the client did not read")
             return
         async with trio.open_nursery() as exchange_nursery:
             self._spawn = exchange_nursery.start_soon
-            exchange_nursery.start_soon(self._watch, gone, name=f"watch for disconnect of {self.path}")
+            exchange_nursery.start_soon(self._watch, name=f"watch for disconnect of {self.path}")
             try:
                 await work()
             except ClientGoneError:
-                gone("the client did not read")
+                self._left("the client did not read")
             exchange_nursery.cancel_scope.cancel("the response is complete")
 
-    async def _watch(self, gone: Callable[[str], None]) -> None:
+    async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if not self.finished:
-            gone("the client disconnected")
+            self._left("the client disconnected")
+
+    def _left(self, reason: str) -> None:
+        self.gone = True
+        assert self._on_gone is not None
+        self._on_gone(reason)
 
     def spawn(self, function: Callable[[], Awaitable[None]], name: str) -> None:
         """Start a task beside the `work` of `while_connected`; that work must await its end."""

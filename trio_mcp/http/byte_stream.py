@@ -31,8 +31,18 @@ class ByteStream(Protocol):
         """Write all of `data`. Cancellation: part of it may be out. Raises `PeerGoneError`."""
         ...
 
-    def write_now(self, data: bytes) -> bool:
-        """Write what the kernel takes at once and forget the rest, for last words and probes; False if it cannot."""
+    def write_now(self, data: bytes, *, ahead: bool = False) -> bool:
+        """Write at once, to find out whether the peer still reads; False if it does not, or if this cannot be.
+
+        Args:
+            ahead: the next `write` begins with these very bytes, and leaves them out.
+
+        While a write waits for the peer nothing is written: then that write finds out.
+        """
+        ...
+
+    def say_end(self) -> None:
+        """Tell the peer that nothing more comes, where that can be said without closing."""
         ...
 
     def into_stream(self) -> trio.abc.Stream:
@@ -82,13 +92,16 @@ class SocketBytes:
         write_timeout: seconds that one chunk may take.
     """
 
-    __slots__ = ("_closed", "_sock", "_write_timeout")
+    __slots__ = ("_ahead", "_closed", "_sock", "_waiting", "_write_timeout")
 
     def __init__(self, sock: socket.socket, write_timeout: float) -> None:
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):  # some systems refuse it once the peer has gone
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._write_timeout = write_timeout
+        self._ahead = 0
+        self._waiting = False
         self._closed = False
 
     async def read(self) -> bytes:
@@ -99,11 +112,13 @@ class SocketBytes:
                 return self._sock.recv(CHUNK)
             except (BlockingIOError, InterruptedError):
                 continue
-            except (OSError, trio.ClosedResourceError):
+            except (OSError, ValueError, trio.ClosedResourceError):  # ValueError: `abort` has closed it
                 return b""
 
     async def write(self, data: bytes) -> None:
         """Write all of `data`; does not checkpoint where the kernel takes it at once."""
+        if self._ahead:
+            data, self._ahead = data[self._ahead :], 0
         try:
             sent = self._sock.send(data)
         except (BlockingIOError, InterruptedError):
@@ -111,7 +126,11 @@ class SocketBytes:
         except OSError as error:
             raise PeerGoneError(str(error)) from None
         if sent < len(data):
-            await self._write_rest(memoryview(data)[sent:])
+            self._waiting = True
+            try:
+                await self._write_rest(memoryview(data)[sent:])
+            finally:
+                self._waiting = False
 
     async def _write_rest(self, rest: memoryview) -> None:
         while rest:
@@ -127,13 +146,24 @@ class SocketBytes:
             except OSError as error:
                 raise PeerGoneError(str(error)) from None
 
-    def write_now(self, data: bytes) -> bool:
-        """Write what fits, at once."""
+    def write_now(self, data: bytes, *, ahead: bool = False) -> bool:
+        """Write at once, or nothing where the kernel's buffer is full: who is gone answers those bytes with a reset."""
+        if self._waiting or self._ahead:
+            return True
         try:
-            self._sock.send(data)
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return True
         except OSError:
             return False
-        return True
+        if ahead:
+            self._ahead = sent
+        return ahead or sent == len(data)
+
+    def say_end(self) -> None:
+        """Shut our half down."""
+        with suppress(OSError):  # the peer is gone
+            self._sock.shutdown(socket.SHUT_WR)
 
     def into_stream(self) -> trio.abc.Stream:
         """The socket as a trio stream."""
@@ -195,9 +225,12 @@ class StreamBytes:
             if write_scope.cancelled_caught:
                 raise PeerGoneError(f"the client did not read for {self._write_timeout:g} s")
 
-    def write_now(self, data: bytes) -> bool:
+    def write_now(self, data: bytes, *, ahead: bool = False) -> bool:
         """Not possible on a stream that may wait."""
         return False
+
+    def say_end(self) -> None:
+        """Not possible: TLS would have to wait, and says it when it is closed."""
 
     def into_stream(self) -> trio.abc.Stream:
         """The stream itself."""

@@ -6,8 +6,9 @@ client hung up is told by `Hangups`, or, where there is no socket, by a task tha
 moves: for the idle connection, the head, the body; it is off while the application works. It is a number that the
 worker's patrol looks at, because to move a real deadline twice a request costs a tenth of the request.
 
-A client that only closed its sending side still reads. To tell that from one that is gone, a harmless word is
-written: an interim `102` before the response, a comment in a stream of events. Who is gone answers with a reset.
+A client that only closed its sending side still reads. To tell that from one that is gone, something harmless is
+written: the first bytes of the status line that comes anyway, a comment in a stream of events. Who is gone answers
+with a reset. (An interim `102` would do, too, but `http.client` takes it for the answer, and `100` breaks undici.)
 
 Whoever must end with the client says so through the extension `trio_mcp.connection`: `on_gone(gone)`; what must run
 beside the application is spawned in the connection's nursery: `spawn(function, name=)`.
@@ -15,9 +16,11 @@ beside the application is spawned in the connection's nursery: `spawn(function, 
 It refuses HTTP/2 and WebSocket: those go to hypercorn, with the bytes read so far (`handover`).
 """
 
+import functools
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from email.utils import formatdate
 from enum import Enum
 from http import HTTPStatus
@@ -37,14 +40,16 @@ _log = logging.getLogger("trio_mcp.connection")
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
 }
+_CLOSE: Final = b"connection: close\r\n"
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_PROBE: Final = b"HTTP/1.1 102 Processing\r\n\r\n"
+_BEGINNING: Final = b"HTTP/1.1 "  # of every response
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2"
 _COMMENT_CHUNK: Final = b"3\r\n:\n\n\r\n"
 #: After a response to a request that was not read to its end, so much more is read before we close: else the
 #: kernel would answer the rest with a reset that could overtake the response.
 _LINGER_BYTES: Final = 256 * 1024
 _LINGER_SECONDS: Final = 2.0
+_LAST_WORDS_SECONDS: Final = 1.0
 
 
 class _Hangup(Enum):
@@ -100,6 +105,7 @@ class Connection:
         "_request",
         "_response",
         "_scope",
+        "_template",
         "_whole",
         "bytes",
         "client",
@@ -124,6 +130,15 @@ class Connection:
         self.client = client
         self.server = server
         self.scheme = scheme
+        self._template: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "scheme": scheme,
+            "root_path": "",
+            "client": client,
+            "server": server,
+            "extensions": {CONNECTION_EXTENSION: self},
+        }
         self._parser = RequestParser(max_head=worker.limits.max_head, max_headers=worker.limits.max_headers)
         self.spawn: Callable[..., None] = _not_running
         self.due = math.inf
@@ -137,6 +152,10 @@ class Connection:
         self._hangup: _Hangup | None = None
         self._whole: trio.Event | None = None
         self._body_begun = False
+
+    def __deepcopy__(self, memo: object) -> "Connection":
+        """Itself: middleware copies scopes, and a connection cannot be copied."""
+        return self
 
     # Life
 
@@ -157,10 +176,10 @@ class Connection:
                     _log.debug("%s: %s", self.client, error)
                 connection_nursery.cancel_scope.cancel("the connection is closed")
             if self._expired:
-                self._timed_out()
+                await self._timed_out()
         finally:
             if watched:
-                self.worker.hangups.forget(fd)
+                self.worker.hangups.forget(fd, self)
             await self.bytes.aclose()
 
     def expire(self) -> None:
@@ -183,10 +202,9 @@ class Connection:
             self._phase = "request"
             response = await self._respond(request, watched)
             if not (response.complete and response.keep_alive and request.complete) or self.worker.closing:
-                if response.complete and not request.complete:
-                    await self._linger()
+                await self._end(request, response)
                 return
-            self._request = None
+            self._request = self._response = None
         if parser.upgrade is not None:
             await self._hand_over(parser.upgrade)
         elif parser.refusal is not None:
@@ -203,7 +221,7 @@ class Connection:
                 if self._phase != "head":
                     self._phase = "head"
                     self.due = trio.current_time() + limits.head_time
-            else:
+            elif self.due == math.inf:  # else it is idle already, and empty lines do not make it younger
                 self._phase = "idle"
                 self.due = trio.current_time() + limits.idle
             data = await self.bytes.read()
@@ -222,13 +240,26 @@ class Connection:
     async def _hand_over(self, data: bytes) -> None:
         self._phase = "handed over"
         self.due = math.inf
-        self.worker.hangups.forget(self.bytes.fileno())
+        self.worker.hangups.forget(self.bytes.fileno(), self)
         await self.worker.hand_over(self, data)
 
-    def _timed_out(self) -> None:
+    async def _end(self, request: Request, response: "_Response") -> None:
+        """After the last request of this connection: see to it that the client gets an answer, and can read it."""
+        parser = self._parser
+        if not response.started:
+            if parser.refusal is not None and not request.complete:
+                await self._refuse(parser.refusal)
+            elif self._hangup is not _Hangup.GONE and (self._gone is None or not self._gone.is_set()):
+                _log.error("the application did not answer %s %r", request.method, request.target)
+                await self._refuse(Refusal(500, "Internal Server Error"))
+        elif response.complete and not (request.complete and not parser.requests and not parser.begun):
+            await self._linger()
+
+    async def _timed_out(self) -> None:
         """The deadline came: tell a client that is in the middle of a request."""
         if self._phase == "head" or (self._phase == "body" and not (self._response and self._response.started)):
-            self.bytes.write_now(_plain(408, f"no whole request came in time ({self._phase})"))
+            with trio.move_on_after(_LAST_WORDS_SECONDS), suppress(PeerGoneError):
+                await self.bytes.write(_plain(408, f"no whole request came in time ({self._phase})"))
 
     async def _refuse(self, refusal: Refusal) -> None:
         await self.bytes.write(_plain(refusal.status, refusal.reason))
@@ -237,6 +268,7 @@ class Connection:
     async def _linger(self) -> None:
         """Read and drop what the client still sends, for a while, so that it can read our last response."""
         self._phase = "lingering"
+        self.bytes.say_end()
         self.due = trio.current_time() + _LINGER_SECONDS
         left = _LINGER_BYTES
         while left > 0:
@@ -259,12 +291,14 @@ class Connection:
                 await self.worker.app(self._asgi_scope(request), self.receive, response.send)
             else:
                 await self._respond_reading_ahead(request, response)
-        except PeerGoneError:
-            raise
-        except Exception:
+        except Exception as error:
+            if _only_gone(error):
+                raise PeerGoneError(str(error)) from None
             # A foreign application under our lane; McpApp has its own boundaries and does not get here.
             _log.exception("the application failed on %s %r", request.method, request.target)
             if not response.started:
+                response.status, response.started, response.complete = 500, True, True
+                response.keep_alive = False
                 await self.bytes.write(_plain(500, "Internal Server Error"))
         finally:
             self._callbacks.clear()
@@ -288,44 +322,44 @@ class Connection:
     async def _read_ahead(self, whole: trio.Event) -> None:
         """Once the body is here, read on until the end; what comes is the next requests', within one chunk."""
         await whole.wait()
-        while not self._parser.requests and self._parser.refusal is None:
+        parser = self._parser
+        while not parser.requests and parser.refusal is None and parser.upgrade is None:
             data = await self.bytes.read()
             if not data:
                 self.hung_up(gone=True)
                 return
-            self._parser.feed(data)
+            parser.feed(data)
 
     def _asgi_scope(self, request: Request) -> dict[str, Any]:
         path, _, query = request.target.partition(b"?")
-        if not path.startswith(b"/") and b"://" in path:  # absolute form (RFC 9112 section 3.2.2)
-            path = b"/" + path.split(b"://", 1)[1].partition(b"/")[2]
+        if not path.startswith(b"/") and b"://" in path:  # absolute form: the host is in it (RFC 9112 section 3.2.2)
+            authority, _, path = path.split(b"://", 1)[1].partition(b"/")
+            path = b"/" + path
+            request.headers = [(name, authority if name == b"host" else value) for name, value in request.headers]
         decoded = unquote_to_bytes(path) if b"%" in path else path
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": request.version,
-            "method": request.method,
-            "scheme": self.scheme,
-            "path": decoded.decode("utf-8", "replace"),
-            "raw_path": path,
-            "query_string": query,
-            "root_path": "",
-            "headers": request.headers,
-            "client": self.client,
-            "server": self.server,
-            "extensions": {CONNECTION_EXTENSION: self},
-        }
+        scope = self._template.copy()
+        scope["http_version"] = request.version
+        scope["method"] = request.method
+        scope["path"] = decoded.decode("utf-8", "replace")
+        scope["raw_path"] = path
+        scope["query_string"] = query
+        scope["headers"] = request.headers
+        return scope
 
     async def receive(self) -> dict[str, Any]:
         """ASGI: the body in pieces, then, once it was read, `http.disconnect` when the client is gone."""
-        request = self._request
+        request, response = self._request, self._response
         assert request is not None
+        assert response is not None
         if self._body_begun and request.complete and not request.body:
-            return await self._disconnected()
+            return await self._disconnected(response)
         while not request.body and not request.complete:
+            if self._parser.refusal is not None:
+                return {"type": "http.disconnect"}  # `_end` says why, unless the application has answered
             if request.expects_continue:
                 request.expects_continue = False
-                await self.bytes.write(_CONTINUE)
+                if not response.started:
+                    await self.bytes.write(_CONTINUE)
             if self._phase != "body":
                 self._phase = "body"
                 self.due = trio.current_time() + self.worker.limits.body_time
@@ -334,14 +368,11 @@ class Connection:
                 self.hung_up(gone=True)
                 return {"type": "http.disconnect"}
             self._parser.feed(data)
-            refusal = self._parser.refusal
-            if refusal is not None and not request.complete:
-                self._parser.refusal = None
-                await self.bytes.write(_plain(refusal.status, refusal.reason))
-                raise PeerGoneError(refusal.reason)
         if self._phase == "body" and request.complete:
             self._phase = "request"
             self.due = math.inf
+            if self._hangup is not None:  # it was told while we still read
+                self.hung_up(gone=self._hangup is _Hangup.GONE)
         body = request.body[0] if len(request.body) == 1 else b"".join(request.body)
         request.body.clear()
         self._body_begun = True
@@ -349,13 +380,20 @@ class Connection:
             self._whole.set()
         return {"type": "http.request", "body": body, "more_body": not request.complete}
 
-    async def _disconnected(self) -> dict[str, Any]:
-        if self._gone is None:
-            self._gone = trio.Event()
-        await self._gone.wait()
+    async def _disconnected(self, response: "_Response") -> dict[str, Any]:
+        if not response.complete:
+            if self._gone is None:
+                self._gone = trio.Event()
+            await self._gone.wait()
         return {"type": "http.disconnect"}
 
-    async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
+    def answered(self) -> None:
+        """The response is complete: nobody needs to wait in `receive` for the client to leave (ASGI: Disconnect)."""
+        if self._gone is not None and not self._gone.is_set():
+            self._gone.set()
+            self._gone = None
+
+    async def respond(self, status: int, headers: tuple[Header, ...], body: bytes) -> None:
         """A whole response in one write, without the detour over ASGI messages; for `Exchange`.
 
         Raises `PeerGoneError`. Cancellation: part of it may be out.
@@ -389,6 +427,13 @@ class Connection:
         self._callbacks.clear()
 
 
+def _only_gone(error: BaseException) -> bool:
+    """Whether all that happened is that the client left, in nurseries or not."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_only_gone(member) for member in error.exceptions)
+    return isinstance(error, PeerGoneError)
+
+
 def _not_running(*_: Any, **__: Any) -> None:
     raise RuntimeError("the connection does not run")
 
@@ -400,6 +445,7 @@ class _Response:
         "_chunked",
         "_connection",
         "_head",
+        "_length",
         "_request",
         "complete",
         "events",
@@ -414,20 +460,31 @@ class _Response:
         self._request = request
         self._head = b""
         self._chunked = False
+        self._length: int | None = None
         self.status = 0
         self.size = 0
         self.started = False
         self.complete = False
         self.events = False
-        self.keep_alive = request.keep_alive and request.complete
+        self.keep_alive = request.keep_alive
 
-    async def send_whole(self, status: int, headers: list[Header], body: bytes) -> None:
-        """Head and body at once; `headers` gives the length."""
+    async def send_whole(self, status: int, headers: tuple[Header, ...], body: bytes) -> None:
+        """Head and body at once."""
         self.status = status
         self.size = len(body)
         self.started = self.complete = True
-        head = self._make_head(status, headers)
-        await self._connection.bytes.write(head if self._request.method == "HEAD" else head + body)
+        request = self._request
+        head, may_go_on = _whole_head(status, headers)
+        if not may_go_on:
+            self.keep_alive = False
+        elif not (
+            self.keep_alive and request.complete and request.version == "1.1" and not self._connection.worker.closing
+        ):
+            self.keep_alive = False
+            head += _CLOSE
+        length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
+        date = _date_line()
+        await self._connection.bytes.write(head + length + date + (b"" if request.method == "HEAD" else body))
 
     async def send(self, message: dict[str, Any]) -> None:
         """ASGI. Raises `PeerGoneError` when the client is gone. Cancellation: the response may be cut short."""
@@ -440,54 +497,71 @@ class _Response:
         body: bytes = message.get("body", b"")
         more: bool = message.get("more_body", False)
         self.size += len(body)
-        if self._request.method == "HEAD":
+        if self._request.method == "HEAD" or self.status in (204, 304):
             body = b""
         elif self._chunked:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             if not more:
                 body += b"0\r\n\r\n"
         if not self.started:
+            if not self._head:
+                raise RuntimeError("a body before the start of the response")
             self.started = True
             body = self._head + body
         if not more:
             self.complete = True
+            if self._length is not None and self._length != self.size:
+                self.keep_alive = False  # the client cannot tell any more where the next response begins
         if body:
             await self._connection.bytes.write(body)
+        if not more:
+            self._connection.answered()  # last, because whom it wakes may cancel us
 
     def _make_head(self, status: int, headers: list[Header]) -> bytes:
         length = no_body = status in (204, 304) or status < 200
+        closing = False
+        request = self._request
+        self.keep_alive = self.keep_alive and request.complete and not self._connection.worker.closing
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         for name, value in headers:
             lines.append(b"%b: %b\r\n" % (name, value))
             if name == b"content-length":
                 length = True
+                if not no_body and request.method != "HEAD":
+                    self._length = int(value)
             elif name == b"content-type":
                 self.events = value == b"text/event-stream"
             elif name == b"connection" and value.lower() == b"close":
-                self.keep_alive = False
+                closing = True
         if not length and not no_body:
-            if self._request.version == "1.1":
+            if request.version == "1.1":
                 self._chunked = True
                 lines.append(b"transfer-encoding: chunked\r\n")
             else:
                 self.keep_alive = False
-        if self.keep_alive and self._connection.worker.closing:
+        if closing:
             self.keep_alive = False
-            lines.append(b"connection: close\r\n")
-        elif not self.keep_alive and self._request.version == "1.1":
-            lines.append(b"connection: close\r\n")
-        elif self.keep_alive and self._request.version == "1.0":
+        elif not self.keep_alive:
+            lines.append(_CLOSE)
+        elif request.version == "1.0":
             lines.append(b"connection: keep-alive\r\n")
         lines.append(_date_line())
         return b"".join(lines)
 
     def probe(self) -> bool:
-        """Say something harmless to find out whether the client still reads; False where nothing can be said."""
-        if self._request.version != "1.1":
-            return False
+        """Write something harmless to find out whether the client still reads; False where nothing can be written."""
+        write_now = self._connection.bytes.write_now
         if not self.started:
-            return self._connection.bytes.write_now(_PROBE)
-        return self.events and self._chunked and self._connection.bytes.write_now(_COMMENT_CHUNK)
+            return write_now(_BEGINNING, ahead=True)
+        return self.events and self._chunked and write_now(_COMMENT_CHUNK)
+
+
+@functools.lru_cache(maxsize=1024)
+def _whole_head(status: int, headers: tuple[Header, ...]) -> tuple[bytes, bool]:
+    """Status line and headers, and whether the connection may go on. Responses repeat them, so they are made once."""
+    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+    lines += [b"%b: %b\r\n" % header for header in headers]
+    return b"".join(lines), (b"connection", b"close") not in headers
 
 
 _date: tuple[float, bytes] = (-math.inf, b"")
@@ -505,5 +579,5 @@ def _date_line() -> bytes:
 def _plain(status: int, text: str) -> bytes:
     """A whole response in words, after which the connection closes."""
     body = text.encode() + b"\n"
-    head = b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
-    return (_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status) + head + body
+    head = b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d\r\n" % len(body)
+    return (_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status) + head + _date_line() + body

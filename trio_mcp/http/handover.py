@@ -1,21 +1,29 @@
 """Connections that are not HTTP/1.1: hypercorn's own HTTP/2 and WebSocket, with their faults mended from outside.
 
-What is mended: a write is bounded, a bad stream is reset and does not end the process, DATA for a stream that was
-answered already is taken and dropped. Only this module and `worker` know
-hypercorn.
+What is mended: a write is bounded, and so is the time for a body; a bad stream is reset and does not end the process;
+DATA for a stream that was answered already is taken and dropped; an application always hears of a disconnect, and is
+cancelled if it stays; a refused handshake ends its connection. It refuses HTTP/1.1 requests. Only this module and
+`worker` know hypercorn.
 """
 
 import logging
-from typing import Any
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
 
 import h2.errors
 import h2.events
 import h2.exceptions
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.events import EndBody, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.typing import ConnectionState
@@ -23,6 +31,10 @@ from hypercorn.typing import ConnectionState
 from trio_mcp.http.byte_stream import CHUNK
 
 _log = logging.getLogger("trio_mcp.handover")
+
+#: An application that was told of a disconnect has so long to go by itself.
+_LEAVE_SECONDS: Final = 5.0
+_GOODBYE_SECONDS: Final = 1.0
 
 
 class PrefixedStream:
@@ -44,8 +56,103 @@ class PrefixedStream:
         return bytes(await self._stream.receive_some(max_bytes))
 
 
+class _Inbox:
+    """Messages to one application. Full, it holds up the connection, but never for a disconnect, nor once it is closed.
+
+    Args:
+        size: messages that may wait.
+        body_time: seconds for the whole body; past them the client counts as gone.
+    """
+
+    def __init__(self, size: int, body_time: float) -> None:
+        self._size = size
+        self._deadline = trio.current_time() + body_time
+        self._messages: deque[Any] = deque()
+        self._end: Any = None
+        self._changed = trio.lowlevel.ParkingLot()
+
+    async def put(self, message: Any) -> None:
+        """Let a message in; after the end it is dropped."""
+        await trio.lowlevel.checkpoint()
+        if message["type"].endswith(".disconnect"):
+            self.close(message)
+            return
+        while self._end is None and len(self._messages) >= self._size:
+            await self._changed.park()
+        if self._end is None:
+            self._messages.append(message)
+            self._changed.unpark_all()
+
+    def close(self, end: Any) -> None:
+        """Nothing more comes but `end`, again and again."""
+        self._end = self._end or end
+        self._changed.unpark_all()
+
+    async def get(self) -> Any:
+        """ASGI's `receive`."""
+        with trio.CancelScope(deadline=self._deadline) as body_scope:
+            await trio.lowlevel.checkpoint()
+            while not self._messages and self._end is None:
+                await self._changed.park()
+        if body_scope.cancelled_caught:
+            self.close({"type": "http.disconnect"})
+        if not self._messages:
+            return self._end
+        message = self._messages.popleft()
+        self._changed.unpark_all()
+        if not message.get("more_body", False):
+            self._deadline = math.inf
+        return message
+
+
+class _Apps(TaskGroup):
+    """The applications of one connection.
+
+    Args:
+        body_time: seconds for the whole body of a request.
+    """
+
+    def __init__(self, body_time: float) -> None:
+        super().__init__()
+        self._body_time = body_time
+
+    async def spawn_app(self, app: Any, config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]) -> Any:
+        """Run an application for one stream; what it is to hear goes into the function returned."""
+        assert self._nursery is not None
+        inbox = _Inbox(config.max_app_queue_size, self._body_time)
+        self._nursery.start_soon(_run_app, app, scope, inbox, send, name=f"serve {scope['type']} {scope['path']}")
+        return inbox.put
+
+
+async def _run_app(app: Any, scope: Any, inbox: _Inbox, send: Callable[[Any], Awaitable[None]]) -> None:
+    try:
+        await app(scope, inbox.get, send, trio.to_thread.run_sync, trio.from_thread.run)
+    except Exception:
+        _log.exception("the application failed on %s %s", scope["type"], scope["path"])
+    finally:
+        inbox.close({"type": "http.disconnect"})  # nobody reads it any more
+        await send(None)
+
+
+class _WebSocket(H11Protocol):
+    """A WebSocket whose connection ends when the handshake is refused."""
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """After the end of an HTTP response no WebSocket can follow."""
+        await super().stream_send(event)
+        if isinstance(event, EndBody):
+            await self.send(Closed())
+
+
 class _Http2(H2Protocol):
     """HTTP/2 in which one bad stream is one bad stream."""
+
+    async def handle(self, event: Event) -> None:
+        """Bytes, or the end: then nobody waits any more for the client to make room."""
+        await super().handle(event)
+        if isinstance(event, Closed):
+            for buffer in tuple(self.stream_buffers.values()):
+                await buffer.close()
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:
@@ -70,7 +177,13 @@ class _Http2(H2Protocol):
             _log.debug("HTTP/2: %r", error)
 
     async def _reset(self, stream_id: int) -> None:
-        self.streams.pop(stream_id, None)
+        stream = self.streams.pop(stream_id, None)
+        if stream is not None and getattr(stream, "app_put", None) is not None:
+            await stream.handle(StreamClosed(stream_id=stream_id))
+        elif stream is not None:  # no application: nobody else will ever take these away
+            self.stream_buffers.pop(stream_id, None)
+            with suppress(KeyError):  # priority.MissingStreamError: it is not in the tree either
+                self.priority.remove_stream(stream_id)
         try:
             self.connection.reset_stream(stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
         except h2.exceptions.ProtocolError as error:
@@ -83,6 +196,7 @@ class Handover(TCPServer):
     Args:
         alpn: `h2`, or `http/1.1` for WebSocket.
         write_timeout: seconds that one chunk may take; past it the connection is cut.
+        body_time: seconds for the whole body of a request.
     """
 
     def __init__(
@@ -97,6 +211,7 @@ class Handover(TCPServer):
         client: tuple[str, int] | None,
         server: tuple[str, int] | None,
         write_timeout: float,
+        body_time: float,
     ) -> None:
         super().__init__(app, config, context, ConnectionState({}), stream)
         self._alpn = alpn
@@ -104,18 +219,23 @@ class Handover(TCPServer):
         self._client = client
         self._server = server
         self._write_timeout = write_timeout
+        self._body_time = body_time
         self._scope = trio.CancelScope()
+        self._left = False
 
     async def run(self) -> None:
         """Serve until either side closes. Raises nothing for what the client does; closes the stream."""
         try:
             with self._scope:
-                async with TaskGroup() as task_group:
+                async with _Apps(self._body_time) as task_group:
                     self._task_group = task_group
                     self.protocol = self._make_protocol(task_group)
                     await self.protocol.initiate()
                     await self.idle_task.restart(task_group, self._idle_timeout)
                     await self._read_data()
+                    self._left = True
+                    await self.idle_task.stop()
+                    self._scope.deadline = trio.current_time() + _LEAVE_SECONDS
         except Exception as error:
             _log.warning("a connection failed and was closed: %r", error)
         finally:
@@ -133,14 +253,20 @@ class Handover(TCPServer):
             "send": self.protocol_send,
         }
         protocol = ProtocolWrapper(state=ConnectionState({}), alpn_protocol="http/1.1", **parts)
-        if self._alpn == "h2":
-            protocol.protocol = _Http2(connection_state=ConnectionState({}), **parts)
+        kind: Any = _Http2 if self._alpn == "h2" else _WebSocket
+        protocol.protocol = kind(connection_state=ConnectionState({}), **parts)
         return protocol
 
     async def protocol_send(self, event: Event) -> None:
-        """Write in bounded chunks; everything else is hypercorn's."""
+        """Write in bounded chunks, close in bounded time; everything else is hypercorn's."""
+        if isinstance(event, Closed):
+            with trio.move_on_after(_GOODBYE_SECONDS):
+                await self._close()
+            await self.protocol.handle(Closed())
+            return
         if not isinstance(event, RawData):
-            await super().protocol_send(event)
+            if not (self._left and isinstance(event, Updated)):  # else a timer would hold the connection up
+                await super().protocol_send(event)
             return
         view = memoryview(event.data)
         async with self.send_lock:
@@ -154,3 +280,8 @@ class Handover(TCPServer):
                 if write_scope.cancelled_caught:
                     self._scope.cancel("the client did not read in time")
                     return
+
+    async def _initiate_server_close(self) -> None:
+        """It was idle too long, or the worker goes away. Called under a shield, so it must not wait for the client."""
+        await self.protocol.handle(Closed())
+        self._scope.cancel("it was idle")

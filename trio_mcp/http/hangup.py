@@ -6,6 +6,7 @@ connection watches by reading ahead instead (`connection`).
 """
 
 import select
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -35,10 +36,13 @@ class Hangups:
         self._watched[fd] = connection
         return True
 
-    def forget(self, fd: int) -> None:
-        """Stop; before the descriptor is closed."""
-        if self._watched.pop(fd, None) is not None and self._epoll is not None:
-            self._epoll.unregister(fd)
+    def forget(self, fd: int, connection: Watched) -> None:
+        """Stop telling `connection`, whose descriptor was `fd`: it may be closed by now, and be another's already."""
+        if self._watched.get(fd) is connection:
+            del self._watched[fd]
+            if self._epoll is not None:
+                with suppress(OSError):  # closed already, so the kernel has forgotten it by itself
+                    self._epoll.unregister(fd)
 
     async def run(self) -> None:
         """Watch until cancelled. Cancellation: the set is closed."""

@@ -5,13 +5,13 @@ colon and bad chunk sizes. What it lets pass and a server must not, is refused h
 coding in HTTP/1.0, other versions. It refuses to read or write anything.
 """
 
-import re
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import httptools
 
-_UPGRADE_LINE: Final = re.compile(rb"(\r\n)upgrade([ \t]*:)", re.IGNORECASE)
+_CHECKED: Final = frozenset({b"host", b"expect", b"transfer-encoding"})
 
 
 class Refusal(Exception):
@@ -28,6 +28,7 @@ class Request:
 
     Attributes:
         target: the raw request target.
+        headers: names in lower case; values as they came, with what whitespace may stand behind them.
         complete: the whole body is here.
         expects_continue: the client waits for `100 Continue` before it sends the body.
     """
@@ -55,7 +56,7 @@ class RequestParser:
     Attributes:
         requests: requests whose head is complete, in the order they came; the last may still lack its body.
         refusal: why nothing after `requests` will be read.
-        upgrade: the head's own bytes and all after it, where the last request asks for WebSocket.
+        upgrade: the head, spelled anew, and all after it, where the last request asks for WebSocket.
         begun: part of a head has come.
     """
 
@@ -68,106 +69,130 @@ class RequestParser:
         self._max_headers = max_headers
         self._parser = httptools.HttpRequestParser(self)
         self._current = Request()
-        self._head_size = 0
+        self._add_header: Callable[[tuple[bytes, bytes]], object] = self._current.headers.append
         self._in_head = False
-        self._hosts = 0
-        self._raw = b""
+        # What bounds the head in hand: how many bytes it can have at most, and how many it has at least. And what
+        # bounds everything in a body that is not its content: bytes since there was some.
+        self._most = self._least = 0
+        self._framing = 0
 
     def feed(self, data: bytes) -> None:
         """Take bytes in. What is wrong with them ends up in `refusal`."""
         if self.refusal is not None or self.upgrade is not None:
             return
-        if self.begun and self._in_head:
-            self._raw += data
-            if len(self._raw) > self._max_head:
-                self.refusal = Refusal(431, f"the request head is larger than {self._max_head} bytes")
-                return
+        if self._in_head:
+            self._most += len(data)
+            self._least += len(data)
         else:
-            self._raw = data
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as error:
-            self._upgrade(error.args[0])
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            self.refusal = cause if isinstance(cause, Refusal) else Refusal(400, "malformed request")
-        except httptools.HttpParserInvalidMethodError:
-            self.refusal = self._refused(501 if self._raw[:1].isalpha() else 400, "unknown method")
-        except httptools.HttpParserError as error:
-            self.refusal = self._refused(400, str(error))
+            self._most = len(data)
+            self._least = 0
+        while data:  # once, but for what comes again after an upgrade was declined
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as error:
+                data = self._upgrade(data[error.args[0] :])
+                continue
+            except httptools.HttpParserCallbackError as error:
+                cause = error.__context__
+                self.refusal = cause if isinstance(cause, Refusal) else Refusal(400, "malformed request")
+            except httptools.HttpParserInvalidMethodError:
+                self.refusal = Refusal(501, "unknown method")
+            except httptools.HttpParserError as error:
+                self.refusal = Refusal(400, str(error))
+            else:
+                if self.begun:
+                    self._bound(len(data))
+            return
 
-    def _refused(self, status: int, reason: str) -> Refusal:
-        if self._current in self.requests and not self._current.complete:
-            self._current.keep_alive = False
-        return Refusal(status, reason)
+    def _bound(self, size: int) -> None:
+        """Refuse what would never end: a head, a trailer, an extension of a chunk."""
+        if self._in_head:
+            # The size of a whole head leaves out what pads it, so that padding gets as much again.
+            if self._least > 2 * self._max_head:
+                self.refusal = self._too_large()
+            elif len(self._current.headers) > self._max_headers:
+                self.refusal = self._too_many()
+        elif self._current.body:
+            self._framing = 0
+        else:
+            self._framing += size
+            if self._framing > self._max_head:
+                self.refusal = Refusal(431, "too much in a body that is not its content")
 
-    def _upgrade(self, offset: int) -> None:
-        request = self._current
-        wanted = next((value.lower() for name, value in request.headers if name == b"upgrade"), b"")
-        if wanted == b"websocket" and request.method == "GET":
-            self.requests.pop()
-            self.upgrade = self._raw
-        elif request.method == "CONNECT":
+    def _too_large(self) -> Refusal:
+        return Refusal(431, f"the request head is larger than {self._max_head} bytes")
+
+    def _too_many(self) -> Refusal:
+        return Refusal(431, f"more than {self._max_headers} header lines")
+
+    def _upgrade(self, rest: bytes) -> bytes:
+        """Take an upgrade or decline it: then read on with the bytes returned."""
+        request = self.requests.pop()
+        if request.method == "CONNECT":
             self.refusal = Refusal(405, "CONNECT is not served")
+        elif _is_websocket(request):
+            self.upgrade = _head(request) + rest
         else:
-            # Any other upgrade is declined by ignoring it (RFC 9110 section 7.8): read the same bytes without it.
-            self.requests.pop()
-            again, self._raw = _UPGRADE_LINE.sub(rb"\1x-upgrade\2", self._raw, count=1), b""
+            # Any other upgrade is declined by ignoring it (RFC 9110 section 7.8): read the same again without it.
+            request.headers = [header for header in request.headers if header[0] != b"upgrade"]
             self._parser = httptools.HttpRequestParser(self)
-            self.feed(again)
+            again = _head(request) + rest
+            self._most = len(again)
+            return again
+        return b""
 
     # What llhttp calls
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._current = Request()
+        request = self._current = Request()
+        self._add_header = request.headers.append
         self.begun = self._in_head = True
-        self._head_size = self._hosts = 0
 
     def on_url(self, part: bytes) -> None:
         """A piece of the target."""
         self._current.target += part
-        self._count(len(part))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line; after the head it is a trailer, which nobody here reads."""
-        if not self._in_head:
-            self._count(len(name) + len(value))
-            return
-        name = name.lower()
-        headers = self._current.headers
-        headers.append((name, value.rstrip(b" \t")))
-        self._count(len(name) + len(value) + 4)
-        if len(headers) > self._max_headers:
-            raise Refusal(431, f"more than {self._max_headers} header lines")
-        if name == b"host":
-            self._hosts += 1
-
-    def _count(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > self._max_head:
-            raise Refusal(431, f"the request head is larger than {self._max_head} bytes")
+        self._add_header((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is whole: check what llhttp does not."""
-        request = self._current
+        request, parser = self._current, self._parser
+        headers = request.headers
         self._in_head = False
-        parser = self._parser
+        self._framing = -self._most  # what came with the head does not count
+        self._add_header = _drop
         request.method = parser.get_method().decode("ascii")
         request.version = parser.get_http_version()
         request.keep_alive = parser.should_keep_alive()
         if request.version not in ("1.1", "1.0"):
             raise Refusal(505, f"HTTP/{request.version} is not served here")
-        if self._hosts != 1 and (self._hosts or request.version == "1.1"):
+        if len(headers) > self._max_headers:
+            raise self._too_many()
+        if self._most > self._max_head and _size(request) > self._max_head:
+            raise self._too_large()
+        hosts = 0
+        for name, value in headers:
+            if name in _CHECKED:
+                hosts += name == b"host"
+                self._check(request, name, value.strip(b" \t").lower())
+        if hosts != 1 and (hosts or request.version == "1.1"):
             raise Refusal(400, "exactly one Host header is required")
-        for name, value in request.headers:
-            if name == b"transfer-encoding" and request.version == "1.0":
-                raise Refusal(400, "Transfer-Encoding in HTTP/1.0")
-            if name == b"expect":
-                if value.lower() != b"100-continue":
-                    raise Refusal(417, "only 100-continue can be expected")
-                request.expects_continue = request.version == "1.1"
         self.requests.append(request)
+
+    @staticmethod
+    def _check(request: Request, name: bytes, value: bytes) -> None:
+        if name == b"transfer-encoding":
+            if request.version == "1.0":
+                raise Refusal(400, "Transfer-Encoding in HTTP/1.0")
+            if value != b"chunked":
+                raise Refusal(501, "no transfer coding but chunked is known here")
+        elif name == b"expect":
+            if value != b"100-continue":
+                raise Refusal(417, "only 100-continue can be expected")
+            request.expects_continue = request.version == "1.1"
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
@@ -177,3 +202,30 @@ class RequestParser:
         """The request is whole."""
         self._current.complete = True
         self.begun = False
+
+
+def _drop(_: object) -> None:
+    return None
+
+
+def _size(request: Request) -> int:
+    """Bytes of a head, without what pads it."""
+    return len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
+
+
+def _head(request: Request) -> bytes:
+    """The head as bytes again."""
+    lines = [b"%b %b HTTP/%b" % (request.method.encode("ascii"), request.target, request.version.encode("ascii"))]
+    return b"\r\n".join([*lines, *(b"%b: %b" % header for header in request.headers), b"", b""])
+
+
+def _is_websocket(request: Request) -> bool:
+    """Whether it is a handshake that can succeed (RFC 6455 section 4.2.1); any other is an ordinary GET."""
+    headers = {name: value.strip(b" \t").lower() for name, value in request.headers}
+    return (
+        request.method == "GET"
+        and request.version == "1.1"
+        and headers.get(b"upgrade") == b"websocket"
+        and headers.get(b"sec-websocket-version") == b"13"
+        and b"sec-websocket-key" in headers
+    )

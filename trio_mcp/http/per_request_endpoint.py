@@ -10,7 +10,7 @@ import trio
 from trio_mcp.http.asgi import ClientGoneError, Exchange
 from trio_mcp.http.message import PER_REQUEST_STATUS, respond_error
 from trio_mcp.http.stream_response import Style, respond_json, stream
-from trio_mcp.protocol.errors import INVALID_REQUEST, McpError
+from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE, McpError
 from trio_mcp.protocol.headers import accepts
 from trio_mcp.protocol.per_request import OpenedRequest, check_notification_headers, open_request
 from trio_mcp.runtime.dispatch import answer
@@ -76,9 +76,13 @@ class _Runner:
         await call.run(answer)
         if self._written is not None:
             await self._written.wait()
-        elif not outlet.gone:
+        elif outlet.gone:
+            return
+        elif len(outlet):
             outlet.on_stream = None
             await respond_json(self._exchange, outlet, _STYLE)
+        else:  # the drain cut it: nobody else cancels a call of this era
+            await respond_error(self._exchange, 503, UNAVAILABLE, "The server is shutting down", id=call.id)
 
     async def run_streaming(self) -> None:
         """Answer as a stream from the beginning."""

@@ -17,6 +17,7 @@ from trio_mcp.protocol.session import State
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.outlet import Outlet
 from trio_mcp.runtime.session import Session
+from trio_mcp.wire.base import RequestId
 from trio_mcp.wire.jsonrpc import Message, Request, WireError, encode_error
 
 _PLAIN: Final = Style(statuses=SESSION_STATUS)
@@ -61,7 +62,10 @@ async def _answer(
     json = json and settings.json_response is not False
     sse = sse and settings.json_response is not True
     if not json and not sse:
-        await _not_acceptable(exchange)
+        if session.protocol.state is State.NEW:
+            session.end("initialize was refused")
+        first = messages[0]
+        await _not_acceptable(exchange, first.id if isinstance(first, Request) and not batch else None)
         return
     outlet = session.open_stream(sum(isinstance(message, (Request, WireError)) for message in messages))
     outlet.answers_only = not sse
@@ -81,9 +85,14 @@ async def _answer(
 
 async def _read(session: Session, exchange: Exchange, outlet: Outlet, work: Callable[[], Awaitable[None]]) -> None:
     """Write one of the session's streams to a client for as long as it is there."""
+
+    def gone(reason: str) -> None:
+        if outlet.reader_scope is exchange.reader_scope:  # else another took over, and stays
+            outlet.leave(reason)
+
     session.reading(+1)
     try:
-        await exchange.while_connected(outlet.leave, work)
+        await exchange.while_connected(gone, work)
     finally:
         session.reading(-1)
         if outlet is not session.standing:
@@ -98,6 +107,7 @@ async def get(host: Host, exchange: Exchange) -> None:
     session = await _session_of(host, exchange, None)
     if session is None:
         return
+    await exchange.read_body()
     last_event_id = exchange.headers.text(LAST_EVENT_ID)
     outlet = session.standing
     if last_event_id:
@@ -106,7 +116,7 @@ async def get(host: Host, exchange: Exchange) -> None:
         except ValueError as error:
             await respond_error(exchange, 400, INVALID_REQUEST, f"Cannot resume: {error}")
             return
-    await exchange.read_body()
+    # No waiting between `resume` and the reader: what is replayed must not go to a reader that was there before.
     polling, settings = session.protocol.revision.polling, host.server.settings
     work = partial(stream, exchange, outlet, settings, polling=polling, headers=_session_header(session))
     await _read(session, exchange, outlet, work)
@@ -154,6 +164,6 @@ def _session_header(session: Session) -> tuple[Header, ...]:
     return ((SESSION_ID, session.key.encode("ascii")),)
 
 
-async def _not_acceptable(exchange: Exchange) -> None:
+async def _not_acceptable(exchange: Exchange, id: RequestId | None = None) -> None:
     text = "Not Acceptable: accept application/json and text/event-stream"
-    await respond_error(exchange, 406, INVALID_REQUEST, text)
+    await respond_error(exchange, 406, INVALID_REQUEST, text, id=id)

@@ -86,9 +86,11 @@ async def stream(
     A reader that wrote this outlet before is sent away, and so are we when another comes. Ends with the stream's
     terminator, unless the client left.
     """
-    with outlet.reader():
+    if exchange.gone:
+        return
+    with outlet.reader() as exchange.reader_scope:
         await _write_events(exchange, outlet, settings, polling=polling, headers=headers)
-    if not outlet.gone:
+    if not exchange.gone:
         await exchange.finish()
 
 

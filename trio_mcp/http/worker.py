@@ -9,7 +9,7 @@ import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import trio
@@ -18,7 +18,7 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
 from trio_mcp.http.asgi import App
-from trio_mcp.http.byte_stream import SocketBytes, StreamBytes, name_of, peer_of
+from trio_mcp.http.byte_stream import CHUNK, SocketBytes, StreamBytes, name_of, peer_of
 from trio_mcp.http.connection import Connection, Limits
 from trio_mcp.http.handover import Handover, PrefixedStream
 from trio_mcp.http.hangup import Hangups
@@ -28,12 +28,22 @@ _log = logging.getLogger("trio_mcp.worker")
 Drain = Callable[[], Awaitable[None]]
 
 _HANDSHAKE_SECONDS: Final = 15.0
+_BUSY_TEXT: Final = b"Too many connections: come again.\n"
 _BUSY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n"
-    b"content-type: text/plain; charset=utf-8\r\ncontent-length: 33\r\n\r\nToo many connections: come again.\n"
+    b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n\r\n%b"
+) % (len(_BUSY_TEXT), _BUSY_TEXT)
+#: What an accept may fail with while the listener is well. No room: it takes time until there is some again.
+_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+#: The client left already, or the network or a firewall got in between (accept(2): errors of the new socket).
+_PASSING: Final = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET"),
+        *("EHOSTUNREACH", "EOPNOTSUPP", "ENETUNREACH"),
+    )
+    if hasattr(errno, name)
 )
-#: What an accept may fail with while the listener is well: no descriptors left, or the client left already.
-_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ECONNABORTED, errno.EPERM})
 
 
 def bind(host: str, port: int, *, certfile: str | None = None, keyfile: str | None = None) -> Config:
@@ -167,10 +177,11 @@ class HttpWorker:
                 try:
                     accepted, _ = await listener.accept()
                 except OSError as error:
-                    if error.errno not in _PASSING:
+                    if error.errno in _SCARCE:
+                        _log.warning("cannot accept a connection for now: %s", error)
+                        await trio.sleep(0.1)
+                    elif error.errno not in _PASSING:
                         raise
-                    _log.warning("cannot accept a connection for now: %s", error)
-                    await trio.sleep(0.1)
                     continue
                 client = socket.socket(fileno=accepted.detach())
                 self._open += 1
@@ -180,7 +191,8 @@ class HttpWorker:
         """One connection from its first byte to its last. Raises nothing for what the client does."""
         try:
             if self._open > self._max_connections:
-                _refuse(sock)
+                if tls is None:  # in TLS nobody could read it
+                    _refuse(sock)
             elif tls is None:
                 stream = SocketBytes(sock, self._write_timeout)
                 await self._run(Connection(self, stream, client=peer_of(sock), server=name_of(sock)))
@@ -244,16 +256,18 @@ class HttpWorker:
             client=client,
             server=server,
             write_timeout=self._write_timeout,
+            body_time=self.limits.body_time,
         )
         await handover.run()
 
 
 def _refuse(sock: socket.socket) -> None:
+    """Say it, and take what was sent already: unread, it would turn the close into a reset, which may overtake it."""
     sock.setblocking(False)
-    try:
+    with suppress(OSError):
         sock.send(_BUSY)
-    except OSError:
-        return
+        sock.shutdown(socket.SHUT_WR)
+        sock.recv(CHUNK)
 
 
 def _url(sock: socket.socket, scheme: str) -> str:

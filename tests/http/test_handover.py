@@ -1,0 +1,416 @@
+"""What goes to hypercorn: WebSocket and HTTP/2, with the bytes read so far and without hypercorn's faults."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import wsproto
+import wsproto.events as ws
+from h2.events import ConnectionTerminated
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.trio.worker_context import WorkerContext
+from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
+
+from tests.http.lane_kit import GET, Http2, Peer, echo, post, respond, served, until
+from trio_mcp.http.asgi import App, Receive, Scope, Send
+from trio_mcp.http.handover import Handover, PrefixedStream
+from trio_mcp.http.worker import bind
+
+# WebSocket
+
+
+class Talk:
+    """The client's side of a WebSocket."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.wire = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
+
+    def handshake(self) -> bytes:
+        return self.wire.send(ws.Request(host="a", target="/ws"))
+
+    async def say(self, text: str) -> None:
+        await self.peer.send(self.wire.send(ws.TextMessage(data=text)))
+
+    async def hear(self) -> Any:
+        """The next event."""
+        while True:
+            for event in self.wire.events():
+                return event
+            self.wire.receive_data(await self.peer.read() or None)
+
+
+async def talkative(scope: Scope, receive: Receive, send: Send) -> None:
+    """Echo over WebSocket; HTTP as usual."""
+    if scope["type"] == "http":
+        await echo(scope, receive, send)
+        return
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept"})
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_websocket_is_handed_over_with_its_handshake(tls: bool):
+    async with served(talkative, tls=tls) as house:
+        talk = Talk(await (house.dial_tls() if tls else house.dial()))
+        await talk.peer.send(talk.handshake())
+        assert isinstance(await talk.hear(), ws.AcceptConnection)
+        for text in ("one", "two"):
+            await talk.say(text)
+            assert (await talk.hear()).data == text
+        await talk.peer.leave()
+        await house.quiet()
+
+
+async def test_a_websocket_may_follow_requests_even_in_one_segment():
+    async with served(talkative) as house:
+        talk = Talk(await house.dial())
+        await talk.peer.send(GET)
+        assert (await talk.peer.answer()).status == 200
+        await talk.peer.send(post(b"abc") + talk.handshake())
+        assert (await talk.peer.answer()).body == b"POST / abc"
+        assert isinstance(await talk.hear(), ws.AcceptConnection)
+        await talk.say("text")
+        assert (await talk.hear()).data == "text"
+        await talk.peer.leave()
+
+
+async def test_a_websocket_whose_handshake_comes_in_pieces_is_handed_over_whole():
+    async with served(talkative) as house:
+        talk = Talk(await house.dial())
+        handshake = talk.handshake()
+        for start in range(0, len(handshake), 40):
+            await talk.peer.send(handshake[start : start + 40])
+        assert isinstance(await talk.hear(), ws.AcceptConnection)
+        await talk.peer.leave()
+
+
+async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+    """No WebSocket here, as McpApp says it."""
+    await receive()
+    await send({"type": "websocket.close", "code": 1008})
+
+
+async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+    raise ValueError("a secret")
+
+
+@pytest.mark.parametrize(("app", "status"), [(refusing, 403), (failing, 500)])
+async def test_a_refused_websocket_is_answered_and_closed(app: App, status: int, caplog: pytest.LogCaptureFixture):
+    async with served(app) as house:
+        talk = Talk(await house.dial())
+        await talk.peer.send(talk.handshake())
+        answer = await talk.peer.answer()
+        assert (answer.status, answer[b"connection"]) == (status, b"close")
+        assert await talk.peer.remains() == b""
+        await house.quiet()
+        await talk.peer.leave()
+    assert [record.getMessage() for record in caplog.records] == (
+        ["the application failed on websocket /ws"] if app is failing else []
+    )
+
+
+async def test_a_client_that_talks_before_it_was_accepted_is_refused_and_closed():
+    go_on = trio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await go_on.wait()
+        await talkative(scope, receive, send)
+
+    async with served(app) as house:
+        talk = Talk(await house.dial())
+        await talk.peer.send(talk.handshake() + b"\x81\x80\0\0\0\0")
+        assert (await talk.peer.answer()).status == 400
+        assert await talk.peer.remains() == b""
+        go_on.set()
+        await house.quiet()
+        await talk.peer.leave()
+
+
+# One handed-over connection on memory streams, where the mock clock rules
+
+
+class Handed:
+    """A connection on hypercorn's machinery, and its client."""
+
+    def __init__(self, handover: Handover, peer: Peer) -> None:
+        self.handover = handover
+        self.peer = peer
+        self.ended = trio.Event()
+
+    async def run(self) -> None:
+        await self.handover.run()
+        self.ended.set()
+
+
+@asynccontextmanager
+async def handed(
+    app: App, *, alpn: str = "h2", data: bytes = b"", pair: Any = memory_stream_pair, idle: float = 5
+) -> AsyncIterator[Handed]:
+    config = bind("127.0.0.1", 0)
+    config.keep_alive_timeout = idle
+    foreign: Any = app
+    ours, theirs = pair()
+    context = WorkerContext(None)
+    handover = Handover(
+        ASGIWrapper(foreign),
+        config,
+        context,
+        PrefixedStream(theirs, data),
+        alpn=alpn,
+        tls=False,
+        client=None,
+        server=None,
+        write_timeout=30,
+        body_time=60,
+    )
+    connection = Handed(handover, Peer(ours))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.run)
+        with trio.fail_after(1_000_000):
+            yield connection
+            await connection.peer.leave()
+            await connection.ended.wait()
+
+
+async def test_bytes_read_before_come_first_and_once():
+    ours, theirs = memory_stream_pair()
+    stream = PrefixedStream(theirs, b"before")
+    await ours.send_all(b"after")
+    assert [await stream.receive_some(100), await stream.receive_some(100)] == [b"before", b"after"]
+    await stream.send_all(b"x")
+    assert await ours.receive_some(1) == b"x"
+
+
+async def test_requests_of_one_connection_are_answered(autojump_clock):
+    async with handed(echo) as connection:
+        client = await Http2(connection.peer).begin()
+        streams = [await client.request(b"/%d" % n, method=b"POST", body=b"x" * n * 30_000) for n in range(4)]
+        for number, stream in enumerate(streams):
+            assert await client.answer(stream) == (200, b"POST /%d " % number + b"x" * number * 30_000)
+
+
+async def test_data_for_a_stream_that_was_answered_is_dropped_and_its_window_comes_back(autojump_clock):
+    """Legal: the client cannot know yet (RFC 9113 section 5.1)."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, b"early", 401)
+
+    async with handed(app) as connection:
+        client = await Http2(connection.peer).begin()
+        for _ in range(3):
+            stream = await client.request(method=b"POST", end=False)
+            assert await client.answer(stream) == (401, b"early")
+            await client.send(stream, b"x" * 200_000, end=True)  # more than a window
+        assert await client.answer(await client.request()) == (401, b"early")
+
+
+async def test_an_early_answer_to_an_upload_in_full_flow_reaches_the_client(autojump_clock):
+    """More pieces than wait for the application, which reads none of them."""
+    go_on = trio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await go_on.wait()
+        await respond(send, b"early", 413)
+
+    async with handed(app) as connection:
+        client = await Http2(connection.peer).begin()
+        stream = await client.request(method=b"POST", end=False)
+        for _ in range(30):
+            await client.send(stream, b"x" * 2000)
+        go_on.set()
+        assert await client.answer(stream) == (413, b"early")
+        assert await client.answer(await client.request()) == (413, b"early")
+
+
+BAD: dict[str, dict[str, Any]] = {
+    "CONNECT without a path": {"method": b"CONNECT", "path": None},
+    "a path that is not ASCII": {"path": b"/\xff"},
+    "a method that is not ASCII": {"method": b"G\xff"},
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+async def test_a_bad_stream_is_reset_and_the_others_go_on(bad: dict[str, Any], autojump_clock):
+    async with handed(echo) as connection:
+        client = await Http2(connection.peer).begin()
+        assert await client.answer(await client.request(**bad)) == (0, b"")
+        assert await client.answer(await client.request(b"/good")) == (200, b"GET /good ")
+
+
+async def test_what_is_no_http_2_at_all_ends_the_connection_with_a_reason(autojump_clock):
+    async with handed(echo) as connection:
+        client = await Http2(connection.peer).begin()
+        await client.request(None)
+        events = client.wire.receive_data(await connection.peer.remains())
+        assert [event.error_code for event in events if isinstance(event, ConnectionTerminated)] == [1]
+
+
+async def test_bad_streams_leave_nothing_behind(autojump_clock):
+    async with handed(echo) as connection:
+        client = await Http2(connection.peer).begin()
+        for _ in range(50):
+            await client.answer(await client.request(b"/\xff"))
+        protocol: Any = connection.handover.protocol.protocol
+        assert (protocol.streams, protocol.stream_buffers) == ({}, {})
+        assert len(protocol.priority._streams) <= 1  # the root
+
+
+async def test_an_application_that_fails_is_500_and_one_traceback(autojump_clock, caplog: pytest.LogCaptureFixture):
+    async with handed(failing) as connection:
+        client = await Http2(connection.peer).begin()
+        assert (await client.answer(await client.request()))[0] == 500
+    assert [record.getMessage() for record in caplog.records] == ["the application failed on http /"]
+
+
+async def test_a_body_that_does_not_end_in_time_ends_its_stream_alone(autojump_clock):
+    async with handed(echo) as connection:
+        client, began = await Http2(connection.peer).begin(), trio.current_time()
+        slow = await client.request(method=b"POST", end=False)
+        while slow not in client.ended | client.reset:
+            await client.send(slow, b"x")
+            with trio.move_on_after(1):
+                await client.read()
+        assert trio.current_time() - began == pytest.approx(60, abs=2)
+        assert client.statuses.get(slow) != 200
+        assert await client.answer(await client.request(b"/good")) == (200, b"GET /good ")
+
+
+async def test_a_client_that_does_not_read_is_cut_off_after_the_write_timeout(autojump_clock):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, b"x" * 300_000)
+
+    async with handed(app, pair=lockstep_stream_pair) as connection:
+        client = Http2(connection.peer)
+        client.wire.initiate_connection()
+        client.wire.send_headers(
+            1, [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")], end_stream=True
+        )
+        began = trio.current_time()
+        with suppress(trio.BrokenResourceError):  # in lockstep the server does not read while it writes
+            await client.flush()
+        await connection.ended.wait()
+        assert trio.current_time() - began == pytest.approx(30, abs=1)
+
+
+async def test_a_client_that_leaves_is_a_disconnect_also_where_it_left_no_room_to_write(autojump_clock):
+    """The window is closed, so that the application waits for room for ever."""
+    ended: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(10):
+            await send({"type": "http.response.body", "body": b"x" * 60_000, "more_body": True})
+        ended.append((await receive())["type"])
+
+    async with handed(app) as connection:
+        client = await Http2(connection.peer).begin()
+        await client.request()
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        await connection.peer.leave()
+        await connection.ended.wait()
+        assert (ended, trio.current_time()) == (["http.disconnect"], began)
+
+
+@pytest.mark.parametrize("alpn", ["h2", "http/1.1"])
+async def test_an_application_that_does_not_go_with_its_client_is_cancelled(alpn: str, autojump_clock):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await trio.sleep_forever()
+
+    ours, _ = memory_stream_pair()
+    talk = Talk(Peer(ours))
+    async with handed(app, alpn=alpn, data=talk.handshake() if alpn != "h2" else b"") as connection:
+        if alpn == "h2":
+            await (await Http2(connection.peer).begin()).request()
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        await connection.peer.leave()
+        await connection.ended.wait()
+        assert trio.current_time() - began == 5
+
+
+async def test_a_websocket_client_that_vanishes_is_a_disconnect_behind_what_it_said(autojump_clock):
+    messages: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await trio.sleep(1)
+        while not messages or messages[-1] != "websocket.disconnect":
+            message = await receive()
+            messages.append(message.get("text") or message["type"])
+
+    ours, _ = memory_stream_pair()
+    talk = Talk(Peer(ours))
+    async with handed(app, alpn="http/1.1", data=talk.handshake()) as connection:
+        talk.peer = connection.peer
+        await talk.hear()
+        for number in range(5):
+            await talk.say(str(number))
+        await talk.peer.leave()
+        await connection.ended.wait()
+    assert messages == ["0", "1", "2", "3", "4", "websocket.disconnect"]
+
+
+async def test_an_idle_connection_is_closed_and_one_that_its_client_closed_does_not_linger(autojump_clock):
+    async with handed(echo, idle=50) as connection:
+        client = await Http2(connection.peer).begin()
+        await client.answer(await client.request())
+        began = trio.current_time()
+        await connection.ended.wait()
+        assert trio.current_time() - began == pytest.approx(50, abs=1)
+    async with handed(echo, idle=50) as connection:
+        client = await Http2(connection.peer).begin()
+        await client.answer(await client.request())
+        began = trio.current_time()
+        await connection.peer.leave()
+        await connection.ended.wait()
+        assert trio.current_time() == began
+
+
+async def test_garbage_instead_of_http_2_ends_the_connection_alone(autojump_clock, caplog: pytest.LogCaptureFixture):
+    async with handed(echo, data=b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff") as connection:
+        await connection.peer.send(b"\xff" * 100)
+        await connection.peer.remains()
+        await connection.ended.wait()
+
+
+# Cleartext HTTP/2
+
+
+async def test_http_2_without_tls_is_served_where_it_is_switched_on():
+    async with served(echo, http2=True) as house:
+        peer = await house.dial()
+        client = await Http2(peer).begin()
+        assert await client.answer(await client.request(b"/x")) == (200, b"GET /x ")
+        await peer.leave()
+        await house.quiet()
+        assert not house.worker.hangups._watched
+
+
+async def test_http_1_is_served_where_http_2_is_switched_on():
+    async with served(echo, http2=True) as house:
+        peer = await house.dial()
+        await peer.send(GET)
+        assert (await peer.answer()).status == 200
+        await peer.leave()
+
+
+async def test_shutdown_ends_websockets_whose_application_obeys_a_cancellation():
+    async with served(talkative) as house:
+        talk = Talk(await house.dial())
+        await talk.peer.send(talk.handshake())
+        await talk.hear()
+        house.shutdown.set()
+        await until(partial(lambda worker: worker.closing, house.worker))
+        await talk.peer.leave()
