@@ -186,6 +186,9 @@ async def test_nothing_is_written_into_the_middle_of_a_write_that_waits():
             assert ours.write_now(b"probe")
             received += await trio.to_thread.run_sync(lambda: b"".join(iter_exactly(client, len(data) - len(received))))
         assert received == data
+        assert ours.write_now(b"now")
+        await ours.aclose()
+        assert drain(client) == b"now"
 
 
 async def test_the_socket_goes_on_as_a_stream():

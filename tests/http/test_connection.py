@@ -24,6 +24,11 @@ async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, b"no", 401)
 
 
+async def refuse_whole(scope: Scope, receive: Receive, send: Send) -> None:
+    """The same, the way `Exchange` sends it."""
+    await scope["extensions"][CONNECTION_EXTENSION].respond(401, (), b"no")
+
+
 # Requests and responses
 
 
@@ -285,14 +290,20 @@ async def test_a_malformed_body_does_not_end_up_inside_a_response(autojump_clock
         assert await peer.remains() == b""
 
 
-async def test_an_early_answer_to_an_upload_can_be_read_and_ends_the_connection(autojump_clock):
-    """In lockstep, so that a server that did not read the rest would stop the client for ever."""
-    async with bench(refuse) as lab:
+@pytest.mark.parametrize("app", [refuse, refuse_whole])
+async def test_an_early_answer_to_an_upload_can_be_read_and_ends_the_connection(app: Any, autojump_clock):
+    """In lockstep, so that a server that did not read on would stop the client; it does so for a while."""
+    sent = 0
+    async with bench(app) as lab:
         peer = lab.connect(lockstep_stream_pair)
 
         async def upload() -> None:
-            with pytest.raises(trio.BrokenResourceError):
-                await peer.send(post(b"x" * 1_000_000))
+            nonlocal sent
+            await peer.send(post(b"x" * 1_000_000)[:-1_000_000])
+            with suppress(trio.BrokenResourceError):
+                for _ in range(100):
+                    await peer.send(b"x" * 10_000)
+                    sent += 10_000
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(upload)
@@ -301,6 +312,7 @@ async def test_an_early_answer_to_an_upload_can_be_read_and_ends_the_connection(
             began = trio.current_time()
             await peer.remains()
             assert trio.current_time() - began < 3
+    assert 200_000 < sent < 400_000
 
 
 async def test_an_early_answer_waits_for_the_rest_but_not_for_ever(autojump_clock):
@@ -717,6 +729,24 @@ async def test_shutdown_lets_a_request_finish_and_says_that_the_connection_close
         answer = await peer.answer()
         assert (answer.status, answer[b"connection"]) == (200, b"close")
         assert await peer.remains() == b""
+
+
+async def test_shutdown_inside_a_response_does_not_serve_what_is_pipelined_behind_it(autojump_clock):
+    paths: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        paths.append(scope["path"])
+        await stream(send)
+        await trio.sleep(10)
+        await send({"type": "http.response.body", "body": b"data: last\n\n"})
+
+    async with bench(app) as lab:
+        peer = lab.connect()
+        await peer.send(GET + GET)
+        await peer.until(b"begun")
+        await shut(lab)
+        assert (await peer.remains()).endswith(b"data: last\n\n\r\n0\r\n\r\n")
+        assert paths == ["/"]
 
 
 async def test_cancellation_cancels_the_request_and_closes_the_connection(autojump_clock):

@@ -1,7 +1,7 @@
 """What goes to hypercorn: WebSocket and HTTP/2, with the bytes read so far and without hypercorn's faults."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ import wsproto.events as ws
 from h2.events import ConnectionTerminated
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.trio.worker_context import WorkerContext
-from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from tests.http.lane_kit import GET, Http2, Peer, echo, post, respond, served, until
 from trio_mcp.http.asgi import App, Receive, Scope, Send
@@ -141,9 +141,10 @@ async def test_a_client_that_talks_before_it_was_accepted_is_refused_and_closed(
 class Handed:
     """A connection on hypercorn's machinery, and its client."""
 
-    def __init__(self, handover: Handover, peer: Peer) -> None:
+    def __init__(self, handover: Handover, peer: Peer, theirs: Any) -> None:
         self.handover = handover
         self.peer = peer
+        self.theirs = theirs
         self.ended = trio.Event()
 
     async def run(self) -> None:
@@ -152,13 +153,11 @@ class Handed:
 
 
 @asynccontextmanager
-async def handed(
-    app: App, *, alpn: str = "h2", data: bytes = b"", pair: Any = memory_stream_pair, idle: float = 5
-) -> AsyncIterator[Handed]:
+async def handed(app: App, *, alpn: str = "h2", data: bytes = b"", idle: float = 5) -> AsyncIterator[Handed]:
     config = bind("127.0.0.1", 0)
     config.keep_alive_timeout = idle
     foreign: Any = app
-    ours, theirs = pair()
+    ours, theirs = memory_stream_pair()
     context = WorkerContext(None)
     handover = Handover(
         ASGIWrapper(foreign),
@@ -172,7 +171,7 @@ async def handed(
         write_timeout=30,
         body_time=60,
     )
-    connection = Handed(handover, Peer(ours))
+    connection = Handed(handover, Peer(ours), theirs)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.run)
         with trio.fail_after(1_000_000):
@@ -271,7 +270,7 @@ async def test_an_application_that_fails_is_500_and_one_traceback(autojump_clock
     assert [record.getMessage() for record in caplog.records] == ["the application failed on http /"]
 
 
-async def test_a_body_that_does_not_end_in_time_ends_its_stream_alone(autojump_clock):
+async def test_a_body_that_does_not_end_in_time_ends_its_stream_alone(autojump_clock, caplog: pytest.LogCaptureFixture):
     async with handed(echo) as connection:
         client, began = await Http2(connection.peer).begin(), trio.current_time()
         slow = await client.request(method=b"POST", end=False)
@@ -282,23 +281,54 @@ async def test_a_body_that_does_not_end_in_time_ends_its_stream_alone(autojump_c
         assert trio.current_time() - began == pytest.approx(60, abs=2)
         assert client.statuses.get(slow) != 200
         assert await client.answer(await client.request(b"/good")) == (200, b"GET /good ")
+    assert caplog.records == []
 
 
 async def test_a_client_that_does_not_read_is_cut_off_after_the_write_timeout(autojump_clock):
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await respond(send, b"x" * 300_000)
+    cancelled: list[bool] = []
 
-    async with handed(app, pair=lockstep_stream_pair) as connection:
-        client = Http2(connection.peer)
-        client.wire.initiate_connection()
-        client.wire.send_headers(
-            1, [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")], end_stream=True
-        )
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await respond(send, b"x" * 10_000)
+        finally:
+            cancelled.append(True)
+
+    async with handed(app) as connection:
+        client = await Http2(connection.peer).begin()
+        await wait_all_tasks_blocked()
+        connection.theirs.send_stream.send_all_hook = trio.sleep_forever  # it stalls
         began = trio.current_time()
-        with suppress(trio.BrokenResourceError):  # in lockstep the server does not read while it writes
-            await client.flush()
+        await client.request()
         await connection.ended.wait()
-        assert trio.current_time() - began == pytest.approx(30, abs=1)
+        assert (cancelled, trio.current_time() - began) == ([True], 30)
+
+
+async def test_work_and_streams_have_no_deadline_of_the_body(autojump_clock):
+    messages: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        with trio.move_on_after(10_000):
+            messages.append((await receive())["type"])
+        await respond(send, b"done")
+
+    async with handed(app) as connection:
+        client = await Http2(connection.peer).begin()
+        assert await client.answer(await client.request()) == (200, b"done")
+    assert messages == []
+
+
+async def test_a_client_that_leaves_before_the_last_bytes_had_room_does_not_linger(autojump_clock):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, b"x" * 70_000)  # more than the window, less than what may wait behind it
+
+    async with handed(app, idle=50) as connection:
+        await (await Http2(connection.peer).begin()).request()
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        await connection.peer.leave()
+        await connection.ended.wait()
+        assert trio.current_time() == began
 
 
 async def test_a_client_that_leaves_is_a_disconnect_also_where_it_left_no_room_to_write(autojump_clock):

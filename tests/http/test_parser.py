@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_mcp.http.parser import Request, RequestParser
@@ -312,6 +312,19 @@ def test_what_in_a_body_is_not_its_content_has_an_end(begin: bytes, size: int):
     assert parser.refusal.status == 431
 
 
+def test_the_head_does_not_count_as_what_is_not_content():
+    head = CHUNKED.replace(HOST, HOST + b"X: " + b"x" * 400 + b"\r\n")
+    parser = parse(head, max_head=500)
+    parser.feed(b"1;x=" + b"x" * 300)
+    parser.feed(b"\r\na\r\n0\r\n\r\n")
+    assert only(parser).complete
+
+
+def test_a_head_behind_a_declined_upgrade_has_its_limit():
+    parser = parse(GET + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n" + sized_head(501), max_head=500)
+    assert (len(parser.requests), parser.refusal and parser.refusal.status) == (1, 431)
+
+
 def test_trailers_without_end_are_refused():
     assert parse(CHUNKED + b"0\r\n" + b"X: 1\r\n" * 1000, 60, max_head=500).refusal is not None
 
@@ -351,10 +364,10 @@ def test_a_handshake_behind_other_requests_is_handed_on_alone(size: int):
 
 @pytest.mark.parametrize(
     "lacking",
-    [b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b"Sec-WebSocket-Version: 13\r\n", b"keep-alive, Upgrade"],
+    [b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b"Sec-WebSocket-Version: 13\r\n", b"websocket", b", Upgrade"],
 )
 def test_a_handshake_that_cannot_succeed_is_an_ordinary_request(lacking: bytes):
-    parser = parse(WEBSOCKET.replace(lacking, b"x" if lacking.endswith(b"Upgrade") else b""))
+    parser = parse(WEBSOCKET.replace(lacking, b"h2c" if lacking == b"websocket" else b""))
     assert parser.upgrade is None
     assert only(parser).method == "GET"
 
@@ -406,9 +419,19 @@ PIECES = [
     ),
     *(b"CONNECT a:1 HTTP/1.1\r\n", b"HEAD / HTTP/1.1\r\n", b"OPTIONS * HTTP/1.1\r\n"),
 ]
-STREAMS = st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=6)), max_size=12).map(b"".join)
+WHOLE = [
+    *(GET + b"\r\n", UPLOAD, CHUNKED + b"3\r\nabc\r\n0\r\n\r\n", b"\r\n" + GET + b"\r\n", WEBSOCKET),
+    *(GET + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n", b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
+    POST + b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc",
+    POST + b"Connection: upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+]
+STREAMS = st.one_of(
+    st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=6)), max_size=12),
+    st.lists(st.one_of(st.sampled_from(WHOLE), st.sampled_from(WHOLE), st.sampled_from(PIECES)), max_size=6),
+).map(b"".join)
 
 
+@settings(max_examples=300)
 @given(STREAMS, st.lists(st.integers(0, 2000), max_size=30))
 def test_the_same_bytes_in_other_fragments_are_the_same_requests_and_the_same_refusal(data: bytes, cuts: list[int]):
     whole = parse(data)

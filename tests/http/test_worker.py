@@ -203,6 +203,32 @@ async def test_beyond_the_limit_a_connection_is_503_and_says_when_to_come_again(
         await inside[1].leave()
 
 
+async def test_a_503_is_not_overtaken_by_a_reset():
+    """Bytes that nobody read would make one of the close."""
+    async with served(echo, max_connections=1) as house:
+        inside = await house.dial()
+        await until(lambda: house.worker._open == 1)
+        raw = socket.create_connection(("127.0.0.1", house.port))  # in one breath, so that the request is there first
+        raw.sendall(post(b"x" * 10_000))
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(raw))
+        seen = b""
+        while data := await stream.receive_some():
+            seen += data
+        assert seen.startswith(b"HTTP/1.1 503")
+        await stream.aclose()
+        await inside.leave()
+
+
+async def test_a_refused_request_is_told_the_end_before_we_have_lingered():
+    async with served(echo) as house:
+        peer = await house.dial()
+        await peer.send(b"GET / HTTP/1.1\r\n\r\n")
+        began = trio.current_time()
+        assert (await peer.remains()).startswith(b"HTTP/1.1 400")
+        assert trio.current_time() - began < 1
+        await peer.leave()
+
+
 async def test_beyond_the_limit_a_tls_connection_is_closed():
     async with served(echo, tls=True, max_connections=1) as house:
         inside = await house.dial_tls()
@@ -478,7 +504,8 @@ async def test_shutdown_closes_an_idle_http_2_connection():
         client = await Http2(peer).begin()
         await client.answer(await client.request())
         house.shutdown.set()
-        await house.quiet()
+        with trio.fail_after(2):  # hypercorn's own limit for idle connections is 5 s
+            await house.quiet()
         await trio.aclose_forcefully(peer.stream)
 
 

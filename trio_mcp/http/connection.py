@@ -16,14 +16,11 @@ beside the application is spawned in the connection's nursery: `spawn(function, 
 It refuses HTTP/2 and WebSocket: those go to hypercorn, with the bytes read so far (`handover`).
 """
 
-import functools
 import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from email.utils import formatdate
 from enum import Enum
-from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -34,17 +31,12 @@ from trio_mcp.http.asgi import CONNECTION_EXTENSION, App, Header
 from trio_mcp.http.byte_stream import ByteStream, PeerGoneError
 from trio_mcp.http.hangup import Hangups
 from trio_mcp.http.parser import Refusal, Request, RequestParser
+from trio_mcp.http.response import Response, plain
 
 _log = logging.getLogger("trio_mcp.connection")
 
-_STATUS_LINES: Final = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
-}
-_CLOSE: Final = b"connection: close\r\n"
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BEGINNING: Final = b"HTTP/1.1 "  # of every response
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2"
-_COMMENT_CHUNK: Final = b"3\r\n:\n\n\r\n"
 #: After a response to a request that was not read to its end, so much more is read before we close: else the
 #: kernel would answer the rest with a reset that could overtake the response.
 _LINGER_BYTES: Final = 256 * 1024
@@ -146,7 +138,7 @@ class Connection:
         self._scope = trio.CancelScope()
         self._phase = "idle"
         self._request: Request | None = None
-        self._response: _Response | None = None
+        self._response: Response | None = None
         self._callbacks: list[Callable[[str], None]] = []
         self._gone: trio.Event | None = None
         self._hangup: _Hangup | None = None
@@ -243,7 +235,7 @@ class Connection:
         self.worker.hangups.forget(self.bytes.fileno(), self)
         await self.worker.hand_over(self, data)
 
-    async def _end(self, request: Request, response: "_Response") -> None:
+    async def _end(self, request: Request, response: Response) -> None:
         """After the last request of this connection: see to it that the client gets an answer, and can read it."""
         parser = self._parser
         if not response.started:
@@ -259,10 +251,10 @@ class Connection:
         """The deadline came: tell a client that is in the middle of a request."""
         if self._phase == "head" or (self._phase == "body" and not (self._response and self._response.started)):
             with trio.move_on_after(_LAST_WORDS_SECONDS), suppress(PeerGoneError):
-                await self.bytes.write(_plain(408, f"no whole request came in time ({self._phase})"))
+                await self.bytes.write(plain(408, f"no whole request came in time ({self._phase})"))
 
     async def _refuse(self, refusal: Refusal) -> None:
-        await self.bytes.write(_plain(refusal.status, refusal.reason))
+        await self.bytes.write(plain(refusal.status, refusal.reason))
         await self._linger()
 
     async def _linger(self) -> None:
@@ -279,10 +271,10 @@ class Connection:
 
     # One request
 
-    async def _respond(self, request: Request, watched: bool) -> "_Response":
+    async def _respond(self, request: Request, watched: bool) -> Response:
         self._request = request
         self._body_begun = False
-        response = self._response = _Response(self, request)
+        response = self._response = Response(self, request)
         if self._hangup is not None:  # it was told while we still read this request's head
             self.hung_up(gone=self._hangup is _Hangup.GONE)
         began = trio.current_time() if self.worker.log_access is not None else 0.0
@@ -299,7 +291,7 @@ class Connection:
             if not response.started:
                 response.status, response.started, response.complete = 500, True, True
                 response.keep_alive = False
-                await self.bytes.write(_plain(500, "Internal Server Error"))
+                await self.bytes.write(plain(500, "Internal Server Error"))
         finally:
             self._callbacks.clear()
             if self.worker.log_access is not None:
@@ -309,7 +301,7 @@ class Connection:
                 )
         return response
 
-    async def _respond_reading_ahead(self, request: Request, response: "_Response") -> None:
+    async def _respond_reading_ahead(self, request: Request, response: Response) -> None:
         """Await the application beside a task that reads ahead, where no watcher can tell of a hang-up."""
         self._whole = trio.Event()
         if request.complete:
@@ -380,7 +372,7 @@ class Connection:
             self._whole.set()
         return {"type": "http.request", "body": body, "more_body": not request.complete}
 
-    async def _disconnected(self, response: "_Response") -> dict[str, Any]:
+    async def _disconnected(self, response: Response) -> dict[str, Any]:
         if not response.complete:
             if self._gone is None:
                 self._gone = trio.Event()
@@ -436,148 +428,3 @@ def _only_gone(error: BaseException) -> bool:
 
 def _not_running(*_: Any, **__: Any) -> None:
     raise RuntimeError("the connection does not run")
-
-
-class _Response:
-    """The response to one request, written as ASGI sends it: head and first piece of the body in one write."""
-
-    __slots__ = (
-        "_chunked",
-        "_connection",
-        "_head",
-        "_length",
-        "_request",
-        "complete",
-        "events",
-        "keep_alive",
-        "size",
-        "started",
-        "status",
-    )
-
-    def __init__(self, connection: Connection, request: Request) -> None:
-        self._connection = connection
-        self._request = request
-        self._head = b""
-        self._chunked = False
-        self._length: int | None = None
-        self.status = 0
-        self.size = 0
-        self.started = False
-        self.complete = False
-        self.events = False
-        self.keep_alive = request.keep_alive
-
-    async def send_whole(self, status: int, headers: tuple[Header, ...], body: bytes) -> None:
-        """Head and body at once."""
-        self.status = status
-        self.size = len(body)
-        self.started = self.complete = True
-        request = self._request
-        head, may_go_on = _whole_head(status, headers)
-        if not may_go_on:
-            self.keep_alive = False
-        elif not (
-            self.keep_alive and request.complete and request.version == "1.1" and not self._connection.worker.closing
-        ):
-            self.keep_alive = False
-            head += _CLOSE
-        length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
-        date = _date_line()
-        await self._connection.bytes.write(head + length + date + (b"" if request.method == "HEAD" else body))
-
-    async def send(self, message: dict[str, Any]) -> None:
-        """ASGI. Raises `PeerGoneError` when the client is gone. Cancellation: the response may be cut short."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self._head = self._make_head(self.status, message["headers"])
-            return
-        if message["type"] != "http.response.body" or self.complete:
-            raise RuntimeError(f"{message['type']} is not expected here")
-        body: bytes = message.get("body", b"")
-        more: bool = message.get("more_body", False)
-        self.size += len(body)
-        if self._request.method == "HEAD" or self.status in (204, 304):
-            body = b""
-        elif self._chunked:
-            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            if not more:
-                body += b"0\r\n\r\n"
-        if not self.started:
-            if not self._head:
-                raise RuntimeError("a body before the start of the response")
-            self.started = True
-            body = self._head + body
-        if not more:
-            self.complete = True
-            if self._length is not None and self._length != self.size:
-                self.keep_alive = False  # the client cannot tell any more where the next response begins
-        if body:
-            await self._connection.bytes.write(body)
-        if not more:
-            self._connection.answered()  # last, because whom it wakes may cancel us
-
-    def _make_head(self, status: int, headers: list[Header]) -> bytes:
-        length = no_body = status in (204, 304) or status < 200
-        closing = False
-        request = self._request
-        self.keep_alive = self.keep_alive and request.complete and not self._connection.worker.closing
-        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        for name, value in headers:
-            lines.append(b"%b: %b\r\n" % (name, value))
-            if name == b"content-length":
-                length = True
-                if not no_body and request.method != "HEAD":
-                    self._length = int(value)
-            elif name == b"content-type":
-                self.events = value == b"text/event-stream"
-            elif name == b"connection" and value.lower() == b"close":
-                closing = True
-        if not length and not no_body:
-            if request.version == "1.1":
-                self._chunked = True
-                lines.append(b"transfer-encoding: chunked\r\n")
-            else:
-                self.keep_alive = False
-        if closing:
-            self.keep_alive = False
-        elif not self.keep_alive:
-            lines.append(_CLOSE)
-        elif request.version == "1.0":
-            lines.append(b"connection: keep-alive\r\n")
-        lines.append(_date_line())
-        return b"".join(lines)
-
-    def probe(self) -> bool:
-        """Write something harmless to find out whether the client still reads; False where nothing can be written."""
-        write_now = self._connection.bytes.write_now
-        if not self.started:
-            return write_now(_BEGINNING, ahead=True)
-        return self.events and self._chunked and write_now(_COMMENT_CHUNK)
-
-
-@functools.lru_cache(maxsize=1024)
-def _whole_head(status: int, headers: tuple[Header, ...]) -> tuple[bytes, bool]:
-    """Status line and headers, and whether the connection may go on. Responses repeat them, so they are made once."""
-    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-    lines += [b"%b: %b\r\n" % header for header in headers]
-    return b"".join(lines), (b"connection", b"close") not in headers
-
-
-_date: tuple[float, bytes] = (-math.inf, b"")
-
-
-def _date_line() -> bytes:
-    """The Date header and the end of the head; made anew once a second."""
-    global _date
-    now = trio.current_time()
-    if now - _date[0] >= 1 or now < _date[0]:
-        _date = now, f"date: {formatdate(usegmt=True)}\r\n\r\n".encode("ascii")
-    return _date[1]
-
-
-def _plain(status: int, text: str) -> bytes:
-    """A whole response in words, after which the connection closes."""
-    body = text.encode() + b"\n"
-    head = b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d\r\n" % len(body)
-    return (_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status) + head + _date_line() + body

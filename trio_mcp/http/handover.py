@@ -130,7 +130,6 @@ async def _run_app(app: Any, scope: Any, inbox: _Inbox, send: Callable[[Any], Aw
     except Exception:
         _log.exception("the application failed on %s %s", scope["type"], scope["path"])
     finally:
-        inbox.close({"type": "http.disconnect"})  # nobody reads it any more
         await send(None)
 
 
