@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint format clean
+.PHONY: help serve test lint format bench soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -40,8 +40,15 @@ format: $(VENV)/.dev ## put every file into the house's format, fix what ruff ca
 	@$(BIN)/ruff check --quiet --fix . || true
 	@$(BIN)/ruff format --quiet .
 
+bench: $(VENV)/.serve ## trio_mcp beside its peers, 20 minutes; writes docs/performance.md (ARGS=--quick: 2 minutes)
+	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+soak: $(VENV)/.serve ## thousands of connections of all manners against one server, then a look at what is left
+	@$(BIN)/python tests/bench/soak.py $(ARGS)
+
 clean: ## back to a fresh clone: remove what these commands made
 	@rm -rf $(VENV) $(CONFORMANCE)/node_modules build dist htmlcov .coverage .coverage.* *.egg-info
+	@rm -rf tests/bench/.venv tests/bench/node_modules tests/bench/results
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find trio_mcp tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
