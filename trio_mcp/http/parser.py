@@ -136,9 +136,7 @@ class RequestParser:
             # Any other upgrade is declined by ignoring it (RFC 9110 section 7.8): read the same again without it.
             request.headers = [header for header in request.headers if header[0] != b"upgrade"]
             self._parser = httptools.HttpRequestParser(self)
-            again = _head(request) + rest
-            self._most = len(again)
-            return again
+            return _head(request) + rest
         return b""
 
     # What llhttp calls

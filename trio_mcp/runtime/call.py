@@ -114,7 +114,7 @@ class Call(ABC):
         self.answered = False
         meta = params.meta
         self.progress_token: ProgressToken | None = None if meta is None else meta.progress_token
-        self.context = Context(self)
+        self.context: Context
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -132,6 +132,7 @@ class Call(ABC):
         Cancellation: the outlet is told that no answer will come; nothing else is left behind.
         """
         outcome: Answer | None = None
+        self.context = Context(self)
         try:
             with self.scope:
                 outcome = await answer(self)
@@ -139,6 +140,7 @@ class Call(ABC):
                 outcome = self.unanswered()
         finally:
             self.answered = True
+            del self.context  # call and context hold each other: let both go now, not at some collection
             self.host.call_ended(self)
             self.finish(outcome)
 
