@@ -11,6 +11,7 @@ from typing import Any
 import trio
 from trio.testing import memory_stream_pair
 
+from trio_mcp.context import Context
 from trio_mcp.protocol.errors import McpError
 from trio_mcp.protocol.per_request import open_request
 from trio_mcp.protocol.revisions import LATEST_SESSION, V2026_07_28
@@ -47,6 +48,44 @@ async def hosted(server: Server, **options: Any) -> AsyncIterator[Host]:
             await nursery.start(host.run)
             yield host
             host.stop()
+
+
+# Tools
+
+
+class Gate:
+    """A tool that waits to be let go, and keeps a diary."""
+
+    def __init__(self, server: Server, *, cleanup: float = 0) -> None:
+        self.diary: list[str] = []
+        self.opened = trio.Event()
+        self._cleanup = cleanup
+        server.add_tool(self.wait, name="wait")
+
+    async def wait(self, name: str = "it") -> str:
+        self.diary.append(f"{name} began")
+        try:
+            await self.opened.wait()
+        except trio.Cancelled:
+            self.diary.append(f"{name} cancelled")
+            raise
+        finally:
+            with trio.CancelScope(shield=True):  # a clean-up that takes its time
+                await trio.sleep(self._cleanup)
+            self.diary.append(f"{name} ended")
+        return name
+
+
+def talking_server(count: int = 3, **settings: Any) -> Server:
+    server = serving(**settings)
+
+    @server.tool
+    async def talk(ctx: Context) -> str:
+        for number in range(count):
+            await ctx.info(number)
+        return "said"
+
+    return server
 
 
 # Messages

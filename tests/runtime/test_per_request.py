@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.runtime.asker import CAN_ALL, NAME, Asker, accepted, greeting_server
 from tests.runtime.kit import (
     Json,
     asked,
@@ -20,92 +21,13 @@ from tests.runtime.kit import (
     texts,
     tool_call,
 )
-from trio_mcp import Context, McpError, Server, ToolError
+from trio_mcp import Context, McpError, ToolError
 from trio_mcp.protocol.per_request import open_request
 from trio_mcp.runtime.dispatch import answer
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.outlet import Outlet
 from trio_mcp.runtime.per_request import PerRequestCall
 from trio_mcp.wire.jsonrpc import Request, decode
-
-NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
-CAN_ALL: Json = {"elicitation": {}, "sampling": {}, "roots": {}}
-
-
-def accepted(name: Any) -> Json:
-    return {"action": "accept", "content": {"name": name}}
-
-
-class Asker:
-    """A client that remembers what it was asked, and comes back with answers."""
-
-    def __init__(self, host: Host, message: Json, *, principal: str = "", capabilities: Json = CAN_ALL) -> None:
-        self.host = host
-        self.message = enveloped(message, capabilities=capabilities)
-        self.principal = principal
-        self.state: Any = None
-        self.questions: dict[str, Json] = {}
-
-    async def send(self, answers: dict[str, Any] | None = None, **changes: Any) -> Json:
-        """Send the request, again if it was sent before; the response."""
-        params: Json = dict(self.message["params"])
-        if answers is not None:
-            params["inputResponses"] = answers
-        if self.state is not None:
-            params["requestState"] = self.state
-        params |= changes
-        [response] = await asked(
-            self.host,
-            {**self.message, "params": {k: v for k, v in params.items() if v is not None}},
-            principal=self.principal,
-        )
-        return response
-
-    async def input_required(self, answers: dict[str, Any] | None = None, **changes: Any) -> dict[str, str]:
-        """Send, and be asked; gives the messages of the questions by key."""
-        result = (await self.send(answers, **changes))["result"]
-        assert result["resultType"] == "input_required", result
-        self.state = result["requestState"]
-        self.questions = result["inputRequests"]
-        return {key: question["params"].get("message", "") for key, question in self.questions.items()}
-
-    async def complete(self, answers: dict[str, Any] | None = None, **changes: Any) -> str:
-        """Send, and get the text of the result."""
-        result = (await self.send(answers, **changes))["result"]
-        assert result["resultType"] == "complete", result
-        assert "inputRequests" not in result
-        assert "requestState" not in result
-        return texts(result)[0]
-
-
-def greeting_server(**settings: Any) -> Server:
-    """One tool, one prompt and one resource that ask; and one tool that asks twice, one after the other."""
-    server = serving(**settings)
-
-    @server.tool
-    async def greet(ctx: Context, title: str = "") -> str:
-        answer = await ctx.elicit("Name?", NAME, key="user")
-        return f"Hello {title}{answer.content and answer.content['name']}"
-
-    @server.tool
-    async def interview(ctx: Context) -> str:
-        first = await ctx.elicit("First?", NAME)
-        if first.action != "accept":
-            return first.action
-        second = await ctx.elicit("Second?", NAME)
-        third = await ctx.elicit("Third?", NAME)
-        return " ".join(str(answer.content and answer.content["name"]) for answer in (first, second, third))
-
-    @server.prompt(name="greet")
-    async def greet_prompt(ctx: Context) -> str:
-        return str((await ctx.elicit("Name?", NAME, key="user")).content)
-
-    @server.resource("greet://it")
-    async def greet_resource(ctx: Context) -> str:
-        return str((await ctx.elicit("Name?", NAME, key="user")).content)
-
-    return server
-
 
 # Questions and answers
 
@@ -434,108 +356,6 @@ async def test_arguments_that_the_function_never_reads_may_be_out_of_range(autoj
         assert result["resultType"] == "input_required"
         result = await sent(host, requestState=result["requestState"], inputResponses={"k": accepted("Ada")})
         assert texts(result) == ["Ada"]
-
-
-# The state
-
-
-async def test_a_state_that_was_altered_anywhere_is_refused(autojump_clock):
-    async with hosted(greeting_server()) as host:
-        asker = Asker(host, tool_call(1, "greet"))
-        await asker.input_required()
-        good = asker.state
-        places = range(0, len(good), 7)
-        altered = [good[:place] + ("A" if good[place] != "A" else "B") + good[place + 1 :] for place in places]
-        for bad in [*altered, "", good[:-4], good + "=", good + "AAAA", good + "\n", " " + good, "é" + good, good * 2]:
-            error = (await asker.send({"user": accepted("Ada")}, requestState=bad))["error"]
-            assert error["code"] == -32602, bad
-            assert "requestState" in error["message"]
-        assert await asker.complete({"user": accepted("Ada")}) == "Hello Ada"
-
-
-async def test_a_state_belongs_to_its_request(autojump_clock):
-    async with hosted(greeting_server()) as host:
-        asker = Asker(host, tool_call(1, "greet", title="Dr "), principal="ada")
-        await asker.input_required()
-        own = {"arguments": {"title": "Dr "}}
-        for name, changed, principal in (
-            ("another tool", {"name": "interview"}, "ada"),
-            ("other arguments", {"arguments": {"title": "Mr "}}, "ada"),
-            ("no arguments", {"arguments": {}}, "ada"),
-            ("another user", own, "mallory"),
-            ("no user", own, ""),
-        ):
-            asker.principal = principal
-            response = await asker.send({"user": accepted("Ada")}, **changed)
-            assert response.get("error", {}).get("code") == -32602, name
-        asker.principal = "ada"
-        assert await asker.complete({"user": accepted("Ada")}) == "Hello Dr Ada"
-
-
-async def test_a_state_belongs_to_its_method(autojump_clock):
-    async with hosted(greeting_server()) as host:
-        tool = Asker(host, tool_call(1, "greet"))
-        await tool.input_required()
-        prompt = Asker(host, request(1, "prompts/get", {"name": "greet", "arguments": {}}))
-        prompt.state = tool.state
-        assert (await prompt.send({"user": accepted("Ada")}))["error"]["code"] == -32602
-
-
-async def test_a_state_of_another_server_is_refused(autojump_clock):
-    async with hosted(greeting_server()) as host, hosted(greeting_server()) as other:
-        asker = Asker(host, tool_call(1, "greet"))
-        await asker.input_required()
-        asker.host = other
-        assert (await asker.send({"user": accepted("Ada")}))["error"]["code"] == -32602
-
-
-async def test_a_state_opens_at_every_worker_that_shares_the_secret(autojump_clock):
-    secret = b"s" * 32
-    async with (
-        hosted(greeting_server(state_secret=secret)) as host,
-        hosted(greeting_server(state_secret=secret)) as other,
-    ):
-        asker = Asker(host, tool_call(1, "interview"))
-        await asker.input_required()
-        await asker.input_required({"elicit-1": accepted("a")})
-        asker.host = other
-        await asker.input_required({"elicit-2": accepted("b")})
-        assert await asker.complete({"elicit-3": accepted("c")}) == "a b c"
-
-
-async def test_arguments_in_another_order_are_the_same_arguments(autojump_clock):
-    server = serving()
-
-    @server.tool
-    async def two(ctx: Context, a: int, b: dict[str, int]) -> str:
-        return (await ctx.elicit("Name?", NAME, key="k")).content["name"]
-
-    async with hosted(server) as host:
-        asker = Asker(host, tool_call(1, "two", a=1, b={"x": 1, "y": 2}))
-        await asker.input_required()
-        assert await asker.complete({"k": accepted("Ada")}, arguments={"b": {"y": 2, "x": 1}, "a": 1}) == "Ada"
-
-
-async def test_a_state_expires_with_the_clock(autojump_clock):
-    async with hosted(greeting_server(state_ttl=60)) as host:
-        asker = Asker(host, tool_call(1, "greet"))
-        await asker.input_required()
-        await trio.sleep(59)
-        assert await asker.complete({"user": accepted("Ada")}) == "Hello Ada"
-        await trio.sleep(1)
-        assert (await asker.send({"user": accepted("Ada")}))["error"]["code"] == -32602
-
-
-async def test_each_round_has_its_own_time(autojump_clock):
-    async with hosted(greeting_server(state_ttl=60)) as host:
-        asker = Asker(host, tool_call(1, "interview"))
-        await asker.input_required()
-        await trio.sleep(50)
-        await asker.input_required({"elicit-1": accepted("a")})
-        await trio.sleep(50)
-        await asker.input_required({"elicit-2": accepted("b")})
-        await trio.sleep(50)
-        assert await asker.complete({"elicit-3": accepted("c")}) == "a b c"
 
 
 # Progress and log

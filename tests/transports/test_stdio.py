@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -284,6 +286,22 @@ async def test_a_terminal_that_is_closed_is_the_end_of_input(folder):
         for descriptor in (ours, theirs):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+async def test_a_connection_that_breaks_off_is_the_end_of_input(folder):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    with ours, theirs:
+        async with child(folder, stdin=theirs) as server:
+            theirs.close()
+            ours.sendall(json.dumps(enveloped(request(1, "tools/list"))).encode() + b"\n")
+            assert (await server.receive())["id"] == 1
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets it
+            ours.close()
+            assert await server.exits_at_once() == 0
+            assert (folder / "torn_down").exists()
+            assert b"Traceback" not in server.errors
 
 
 async def test_the_descriptors_are_as_before_when_serving_is_over(folder):

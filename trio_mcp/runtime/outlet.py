@@ -281,14 +281,10 @@ class Outlet:
         return first
 
     def resume(self, frames: list[Frame]) -> None:
-        """Put back what a client that came back has not seen; its reader is about to come.
-
-        What waits here and is not among `frames` was recorded while they were being fetched, and comes after them.
-        """
+        """Put back what a client that came back has not seen, in place of what waits; its reader is about to come."""
         self.committed = True
         self.attended = True
-        seen = {frame.event_id for frame in frames}
-        self._frames = deque(frames + [frame for frame in self._frames if frame.event_id not in seen])
+        self._frames = deque(frames)
 
     def take(self) -> list[Frame]:
         """All frames that wait; makes room."""
