@@ -1,6 +1,6 @@
 """The per-request era over Streamable HTTP (2026-07-28, basic/transports/streamable-http).
 
-The call runs in a nursery of the connection's own task: the client leaving cancels the call, in JSON and in SSE alike.
+The call runs in the connection's own task: the client leaving cancels the call, in JSON and in SSE alike.
 """
 
 from typing import Final

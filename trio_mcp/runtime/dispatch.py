@@ -8,7 +8,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import msgspec
 import trio
 
 from trio_mcp.exceptions import NotFoundError, PromptError, ResourceError, ToolError
@@ -131,36 +130,25 @@ async def _discover(call: Call) -> DiscoverResult:
 async def _list_tools(call: Call) -> ListToolsResult:
     server = call.host.server
     page, following = server.page(server.tools, call.params.cursor)
-    return ListToolsResult(tools=[_copy(tool.definition) for tool in page], next_cursor=following)
+    return ListToolsResult(tools=[tool.definition for tool in page], next_cursor=following)
 
 
 async def _list_resources(call: Call) -> ListResourcesResult:
     server = call.host.server
     page, following = server.page(server.resources, call.params.cursor)
-    return ListResourcesResult(resources=[_copy(item.definition) for item in page], next_cursor=following)
+    return ListResourcesResult(resources=[item.definition for item in page], next_cursor=following)
 
 
 async def _list_templates(call: Call) -> ListResourceTemplatesResult:
     server = call.host.server
     page, following = server.page(server.templates, call.params.cursor)
-    return ListResourceTemplatesResult(
-        resource_templates=[_copy(item.definition) for item in page], next_cursor=following
-    )
+    return ListResourceTemplatesResult(resource_templates=[item.definition for item in page], next_cursor=following)
 
 
 async def _list_prompts(call: Call) -> ListPromptsResult:
     server = call.host.server
     page, following = server.page(server.prompts, call.params.cursor)
-    prompts = [_copy(item.definition) for item in page]
-    for prompt in prompts:
-        if prompt.arguments is not None:
-            prompt.arguments = [_copy(argument) for argument in prompt.arguments]
-    return ListPromptsResult(prompts=prompts, next_cursor=following)
-
-
-def _copy(definition: Any) -> Any:
-    """Shaping changes definitions in place, and the registry's own must stay whole."""
-    return msgspec.structs.replace(definition)
+    return ListPromptsResult(prompts=[item.definition for item in page], next_cursor=following)
 
 
 async def _call_tool(call: Call) -> Any:

@@ -286,7 +286,7 @@ class Session:
         result = InitializeResult(
             protocol_version=self.protocol.revision.version,
             capabilities=server.capabilities(),
-            server_info=msgspec.structs.replace(server.info),
+            server_info=server.info,
             instructions=server.instructions,
         )
         outlet.respond(
