@@ -1,9 +1,23 @@
-"""The ASGI application: one endpoint, and the one fork between the eras. Refuses to know how it is served."""
+"""The ASGI application: the endpoint, the one fork between the eras, and the paths beside it.
+
+Refuses to know how it is served, and which paths there are: `trio_mcp.serve` chooses.
+"""
 
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 
 from trio_mcp.http import per_request_endpoint, session_endpoint
-from trio_mcp.http.asgi import TEXT_TYPE, BodyTooLargeError, ClientGoneError, Exchange, Header, Receive, Scope, Send
+from trio_mcp.http.asgi import (
+    TEXT_TYPE,
+    App,
+    BodyTooLargeError,
+    ClientGoneError,
+    Exchange,
+    Header,
+    Receive,
+    Scope,
+    Send,
+)
 from trio_mcp.http.message import respond_error
 from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE
 from trio_mcp.protocol.headers import PROTOCOL_VERSION, SESSION_ID, is_json
@@ -12,6 +26,9 @@ from trio_mcp.protocol.revisions import Era
 from trio_mcp.runtime.host import Host
 from trio_mcp.wire.base import RequestId
 from trio_mcp.wire.jsonrpc import Request, WireError, decode, decode_batch, is_batch
+
+Endpoint = Callable[[Exchange], Awaitable[None]]
+"""What answers one path: whatever its method, and only while the host runs."""
 
 _log = logging.getLogger("trio_mcp.http")
 
@@ -24,17 +41,27 @@ class McpApp:
 
     Args:
         path: of the endpoint; None: `Settings.path`.
+        endpoints: what answers other paths, by path.
+        sockets: what takes WebSockets, by path.
     """
 
-    def __init__(self, host: Host, *, path: str | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        *,
+        path: str | None = None,
+        endpoints: Mapping[str, Endpoint] | None = None,
+        sockets: Mapping[str, App] | None = None,
+    ) -> None:
         self.host = host
         self.path = (path or host.server.settings.path).rstrip("/") or "/"
+        self.endpoints = dict(endpoints or {})
+        self.sockets = dict(sockets or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one HTTP request; refuse a WebSocket."""
+        """Serve one HTTP request or one WebSocket."""
         if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+            await self.sockets.get(_path(scope), _refuse_socket)(scope, receive, send)
             return
         exchange = Exchange(scope, receive, send, self.host.server.settings)
         try:
@@ -48,12 +75,14 @@ class McpApp:
             _log.debug("%s %s: the client is gone", exchange.method, exchange.path)
 
     async def _serve(self, exchange: Exchange) -> None:
-        path = exchange.path.removeprefix(exchange.scope.get("root_path", "")).rstrip("/") or "/"
-        if path != self.path:
+        path = _path(exchange.scope)
+        if path != self.path and path not in self.endpoints:
             text = f"Not Found. The MCP endpoint is {self.path}\n"
             await exchange.respond(404, text.encode(), (TEXT_TYPE,))
         elif not self.host.running:
             await respond_error(exchange, 503, UNAVAILABLE, "The server is not running: run its lifespan")
+        elif path != self.path:
+            await self.endpoints[path](exchange)
         elif exchange.method == "POST":
             await self._post(exchange)
         elif exchange.method in ("GET", "DELETE"):
@@ -104,3 +133,13 @@ class McpApp:
             await per_request_endpoint.post(self.host, exchange, message)
         else:
             await session_endpoint.post(self.host, exchange, message)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "")).rstrip("/") or "/"
+
+
+async def _refuse_socket(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": 1008})
