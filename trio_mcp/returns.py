@@ -68,6 +68,8 @@ def to_content(value: Any) -> list[ContentBlock]:
 
     Raises: TypeError, with the type's name, for what JSON cannot show; what `Image` and the like raise.
     """
+    if type(value) is str:  # by far the most
+        return [TextContent(well_formed(value))]
     if value is None:
         return []
     if isinstance(value, (list, tuple)) and (_has_content(value) or value == ()):

@@ -1,7 +1,7 @@
 """Tools: a function, its definition and how its value becomes a result (server/tools). Refuses to know a transport."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Protocol, TypedDict
 
 import attrs
@@ -58,7 +58,7 @@ class ToolOptions(TypedDict, total=False):
 class Runner(Protocol):
     """Decodes a tool's arguments and runs it; the value comes back unshaped."""
 
-    async def __call__(self, raw: msgspec.Raw, context: Context, limiter: trio.CapacityLimiter) -> Any:
+    def __call__(self, raw: msgspec.Raw, context: Context, limiter: trio.CapacityLimiter) -> Awaitable[Any]:
         """Raises `ArgumentsError` when the arguments do not fit, and whatever the function raises."""
         ...
 
@@ -139,13 +139,14 @@ class _TypedRunner:
         self._hidden = handler.hidden
         self._place = handler.place
 
-    async def __call__(self, raw: msgspec.Raw, context: Context, limiter: trio.CapacityLimiter) -> Any:
+    def __call__(self, raw: msgspec.Raw, context: Context, limiter: trio.CapacityLimiter) -> Awaitable[Any]:
         kwargs = self._decode(raw)
         for name in self._hidden:
             kwargs[name] = context
         if self._place is Place.TASK:
-            return await self._function(**kwargs)
-        return await run_function(self._function, self._place, kwargs, context, limiter)
+            awaited: Awaitable[Any] = self._function(**kwargs)
+            return awaited
+        return run_function(self._function, self._place, kwargs, context, limiter)
 
 
 class _RawRunner:

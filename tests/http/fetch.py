@@ -8,6 +8,7 @@ from typing import Any
 import trio
 
 from trio_mcp.http.asgi import CONNECTION_EXTENSION, App
+from trio_mcp.http.byte_stream import PeerGoneError
 
 Json = dict[str, Any]
 
@@ -29,6 +30,9 @@ class Lane:
     async def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         await self._fetch.send({"type": "http.response.start", "status": status, "headers": headers})
         await self._fetch.send({"type": "http.response.body", "body": body})
+
+    def whole_body(self) -> bytes | None:
+        return self._fetch.take_whole()
 
     def tell(self) -> None:
         self.gone = True
@@ -178,6 +182,10 @@ class Fetch:
             self.returned = True
             self._notice()
 
+    def take_whole(self) -> bytes | None:
+        """The body, where one piece is all of it, as on the lane a body that came with its head."""
+        return self._pieces.pop() if self._whole and len(self._pieces) == 1 else None
+
     async def receive(self) -> Json:
         await trio.lowlevel.checkpoint()
         while True:
@@ -196,7 +204,7 @@ class Fetch:
                 await self._moving.wait()
         if write_scope.cancelled_caught and self.lane is not None:
             self.lane.tell()
-            raise BrokenPipeError
+            raise PeerGoneError("the client did not read")
         if self._gone.is_set():
             self.late.append(message)
             return

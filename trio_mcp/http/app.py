@@ -74,18 +74,22 @@ class McpApp:
         except ClientGoneError:
             _log.debug("%s %s: the client is gone", exchange.method, exchange.path)
 
-    async def _serve(self, exchange: Exchange) -> None:
-        path = _path(exchange.scope)
+    def _serve(self, exchange: Exchange) -> Awaitable[None]:
+        """What answers; no coroutine of its own, because every request comes through here."""
+        path = exchange.path
+        if path != self.path:
+            path = _path(exchange.scope)
         if path != self.path and path not in self.endpoints:
             text = f"Not Found. The MCP endpoint is {self.path}\n"
-            await exchange.respond(404, text.encode(), (TEXT_TYPE,))
-        elif not self.host.running:
-            await respond_error(exchange, 503, UNAVAILABLE, "The server is not running: run its lifespan")
-        elif path != self.path:
-            await self.endpoints[path](exchange)
-        elif exchange.method == "POST":
-            await self._post(exchange)
-        elif exchange.method in ("GET", "DELETE"):
+            return exchange.respond(404, text.encode(), (TEXT_TYPE,))
+        if not self.host.running:
+            return respond_error(exchange, 503, UNAVAILABLE, "The server is not running: run its lifespan")
+        if path != self.path:
+            return self.endpoints[path](exchange)
+        return self._post(exchange) if exchange.method == "POST" else self._other(exchange)
+
+    async def _other(self, exchange: Exchange) -> None:
+        if exchange.method in ("GET", "DELETE"):
             version = exchange.headers.text(PROTOCOL_VERSION)
             if names_per_request(version) and SESSION_ID not in exchange.headers:
                 await self._not_allowed(exchange, _ALLOW_PER_REQUEST)

@@ -33,7 +33,7 @@ SSE_HEADERS: Final[tuple[Header, ...]] = (
 CONNECTION_EXTENSION: Final = "trio_mcp.connection"
 
 
-class ClientGoneError(Exception):
+class ClientGoneError(OSError):
     """The client went away, or did not read within `Settings.write_timeout`."""
 
 
@@ -92,6 +92,8 @@ class Exchange:
                 return
             with trio.move_on_after(self._settings.write_timeout) as write_scope:
                 await self._send_message(message)
+        except ClientGoneError:
+            raise
         except OSError as error:
             raise ClientGoneError from error
         if write_scope.cancelled_caught:
@@ -105,6 +107,12 @@ class Exchange:
             ClientGoneError: the client left before the end.
         """
         limit = self._settings.max_body
+        if self._lane is not None:
+            whole: bytes | None = self._lane.whole_body()
+            if whole is not None:
+                if len(whole) > limit:
+                    raise BodyTooLargeError
+                return whole
         declared = self.headers.text(b"content-length")
         if declared is not None and _is_above(declared, limit):
             raise BodyTooLargeError
@@ -129,19 +137,19 @@ class Exchange:
             message = await self._receive()
         raise ClientGoneError
 
-    async def respond(self, status: int, body: bytes = b"", headers: Iterable[Header] = ()) -> None:
-        """Send a whole response.
+    def respond(self, status: int, body: bytes = b"", headers: Iterable[Header] = ()) -> Awaitable[None]:
+        """Send a whole response: await what this returns, at once.
 
         Raises:
             ClientGoneError: it could not be written in time.
         """
         self.started = self.finished = True
         if self._lane is not None:
-            try:
-                await self._lane.respond(status, tuple(headers), body)
-            except OSError as error:
-                raise ClientGoneError from error
-            return
+            whole: Awaitable[None] = self._lane.respond(status, tuple(headers), body)
+            return whole
+        return self._respond_by_messages(status, body, headers)
+
+    async def _respond_by_messages(self, status: int, body: bytes, headers: Iterable[Header]) -> None:
         sent = [*headers]
         if status != 204:  # RFC 9110 section 8.6: no length where there is no content
             sent.append((b"content-length", str(len(body)).encode("ascii")))
@@ -185,14 +193,20 @@ class Exchange:
         tells; elsewhere a task waits for `http.disconnect`, in a nursery that ends with the exchange.
         """
         self._on_gone = gone
-        if self._lane is not None:
+        try:
+            if self._lane is None:
+                await self._while_watched(work)
+                return
             self._spawn = self._lane.spawn
             self._lane.on_gone(self._left)
             try:
                 await work()
             except ClientGoneError:
                 self._left("the client did not read")
-            return
+        finally:
+            self._on_gone = None  # it holds what holds this: let it all go now, not at some collection
+
+    async def _while_watched(self, work: Callable[[], Awaitable[None]]) -> None:
         async with trio.open_nursery() as exchange_nursery:
             self._spawn = exchange_nursery.start_soon
             exchange_nursery.start_soon(self._watch, name=f"watch for disconnect of {self.path}")
@@ -210,8 +224,8 @@ class Exchange:
 
     def _left(self, reason: str) -> None:
         self.gone = True
-        assert self._on_gone is not None
-        self._on_gone(reason)
+        if self._on_gone is not None:
+            self._on_gone(reason)
 
     def spawn(self, function: Callable[[], Awaitable[None]], name: str) -> None:
         """Start a task beside the `work` of `while_connected`; that work must await its end."""

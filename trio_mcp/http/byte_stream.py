@@ -13,10 +13,12 @@ from typing import Final, Protocol
 
 import trio
 
+from trio_mcp.http.asgi import ClientGoneError
+
 CHUNK: Final = 65536
 
 
-class PeerGoneError(OSError):
+class PeerGoneError(ClientGoneError):
     """The peer closed the connection, or did not read within the write timeout."""
 
 

@@ -18,7 +18,7 @@ It refuses HTTP/2 and WebSocket: those go to hypercorn, with the bytes read so f
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum
 from typing import Any, Final, Protocol
@@ -385,14 +385,26 @@ class Connection:
             self._gone.set()
             self._gone = None
 
-    async def respond(self, status: int, headers: tuple[Header, ...], body: bytes) -> None:
-        """A whole response in one write, without the detour over ASGI messages; for `Exchange`.
+    def respond(self, status: int, headers: tuple[Header, ...], body: bytes) -> Awaitable[None]:
+        """A whole response in one write, without the detour over ASGI messages; for `Exchange`, which awaits it.
 
         Raises `PeerGoneError`. Cancellation: part of it may be out.
         """
         response = self._response
         assert response is not None
-        await response.send_whole(status, headers, body)
+        return response.send_whole(status, headers, body)
+
+    def whole_body(self) -> bytes | None:
+        """The body of the request in hand, where all of it is here and nobody has read from it; for `Exchange`."""
+        request = self._request
+        assert request is not None
+        if self._body_begun or not request.complete:
+            return None
+        self._body_begun = True
+        if self._whole is not None:
+            self._whole.set()
+        body, request.body = request.body, []
+        return body[0] if len(body) == 1 else b"".join(body)
 
     # Hanging up
 

@@ -67,7 +67,8 @@ async def _answer(
         first = messages[0]
         await _not_acceptable(exchange, first.id if isinstance(first, Request) and not batch else None)
         return
-    outlet = session.open_stream(sum(isinstance(message, (Request, WireError)) for message in messages))
+    owed = sum(isinstance(message, (Request, WireError)) for message in messages) if batch else 1
+    outlet = session.open_stream(owed)
     outlet.answers_only = not sse
     outlet.attended = True
     for message in messages:

@@ -1,5 +1,6 @@
 """`GET /health`: 200 while the server takes work, 503 while it starts or drains. Needs no Host check and no token."""
 
+from collections.abc import Awaitable
 from typing import Final
 
 import msgspec
@@ -17,11 +18,13 @@ class Health:
         self._app = app
         self._host = host
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """ASGI."""
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or _path(scope) != PATH:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
+        return self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = self._host
         healthy = host.running and not host.draining
         body = {

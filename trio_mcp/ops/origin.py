@@ -6,6 +6,7 @@ Origin must be of an allowed host, or listed in `Settings.allowed_origins`. Requ
 
 import ipaddress
 import re
+from collections.abc import Awaitable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -42,11 +43,10 @@ class OriginGuard:
         self._origins = settings.allowed_origins
         self._known: set[tuple[bytes, bytes, bool]] = set()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """ASGI; what is known to be right goes on without a coroutine in between."""
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         host = origin = b""
         hosts = 0
         for name, value in scope["headers"]:
@@ -57,17 +57,18 @@ class OriginGuard:
                 origin = value
         loopback = self._on_loopback(scope) if self._loopback is None else self._loopback
         if hosts < 2 and (host, origin, loopback) in self._known:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         if hosts > 1:  # RFC 9112 section 3.2
             refusal: tuple[int, str] | None = (400, "Bad Request: Host is sent more than once")
         else:
             refusal = self._refusal(host.decode("latin-1").strip(), origin.decode("latin-1").strip(), loopback)
-        if refusal is None:
-            if len(self._known) < 1000:
-                self._known.add((host, origin, loopback))
-            await self._app(scope, receive, send)
-            return
+        if refusal is not None:
+            return self._refuse(refusal, scope, receive, send)
+        if len(self._known) < 1000:
+            self._known.add((host, origin, loopback))
+        return self._app(scope, receive, send)
+
+    async def _refuse(self, refusal: tuple[int, str], scope: Scope, receive: Receive, send: Send) -> None:
         status, message = refusal
         if scope["type"] == "websocket":
             await receive()

@@ -33,15 +33,16 @@ def era_of(message: Message, *, session_id: str | None, version_header: str | No
     A body whose `_meta` carries a version is per-request. `initialize`, anything with a session id, and posted
     responses belong to a session. What is left is per-request only where the header names such a revision.
     """
+    per_request = names_per_request(version_header)
     if isinstance(message, Response):
-        return Era.SESSION if session_id is not None or not names_per_request(version_header) else Era.PER_REQUEST
+        return Era.SESSION if session_id is not None or not per_request else Era.PER_REQUEST
+    if per_request and message.method != "initialize":
+        return Era.PER_REQUEST
     if carries_version(message.params):
         return Era.PER_REQUEST
-    if session_id is not None and not names_per_request(version_header):
+    if not per_request or not isinstance(message, Notification):
         return Era.SESSION
-    if message.method == "initialize" and not isinstance(message, Notification):
-        return Era.SESSION
-    return Era.PER_REQUEST if names_per_request(version_header) else Era.SESSION
+    return Era.PER_REQUEST
 
 
 def names_per_request(version_header: str | None) -> bool:

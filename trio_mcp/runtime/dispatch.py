@@ -151,12 +151,12 @@ async def _list_prompts(call: Call) -> ListPromptsResult:
     return ListPromptsResult(prompts=[item.definition for item in page], next_cursor=following)
 
 
-async def _call_tool(call: Call) -> Any:
+def _call_tool(call: Call) -> Awaitable[Any]:
     server, params = call.host.server, call.params
     tool = server.tools.get(params.name)
     if tool is None:
         raise invalid_params(f"Unknown tool: {params.name}")
-    return await tool.call(params.arguments, call.context, server.limiter, server.settings.tool_deadline(tool.timeout))
+    return tool.call(params.arguments, call.context, server.limiter, server.settings.tool_deadline(tool.timeout))
 
 
 async def _read_resource(call: Call) -> ReadResourceResult:

@@ -135,6 +135,7 @@ class Session:
     Attributes:
         calls: calls by their request id; a cancelled one stays until it has cleaned up, or its id is used again.
         running: calls whose task has not ended, all of them.
+        ending: `end` was called, or the session fell idle: it takes nothing in any more.
         ended: set when nothing of the session is left.
     """
 
@@ -155,6 +156,7 @@ class Session:
         self.running = 0
         self.readers = 0
         self.last_active = trio.current_time()
+        self.ending = False
         self.ended = trio.Event()
         self.call_ended = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
@@ -178,6 +180,7 @@ class Session:
                     await self._fall_idle()
                     self.end("the session was idle")
         finally:
+            self.ending = True
             self._spawn = None
             self.host.subscriptions.remove(self)
             self.protocol.close()
@@ -199,12 +202,8 @@ class Session:
 
     def end(self, reason: str = "the server goes away") -> None:
         """End the session and everything in it; `ended` tells when that is done."""
+        self.ending = True
         self._scope.cancel(reason)
-
-    @property
-    def ending(self) -> bool:
-        """Whether `end` was called, or the session fell idle: it takes nothing in any more."""
-        return self._scope.cancel_called
 
     def farewell(self) -> None:
         """The server goes away: end the standing stream with its terminator; calls in flight keep theirs."""
@@ -214,7 +213,8 @@ class Session:
     def reading(self, step: int) -> None:
         """Count connections that read one of the streams: a session that is read is not idle."""
         self.readers += step
-        self.last_active = trio.current_time()
+        if not self.readers:  # until then it is not idle, whenever it was active
+            self.last_active = trio.current_time()
 
     # Streams
 
@@ -258,7 +258,8 @@ class Session:
 
         An answer to a request that breaks the protocol is in the outlet when this returns.
         """
-        self.last_active = trio.current_time()
+        if not (self.readers or self.running):
+            self.last_active = trio.current_time()
         try:
             event = self.protocol.receive(message)
         except McpError as error:
@@ -323,7 +324,8 @@ class Session:
         self.running -= 1
         if self.calls.get(call.id) is call:
             del self.calls[call.id]
-        self.last_active = trio.current_time()
+        if not (self.readers or self.running):
+            self.last_active = trio.current_time()
         if self.call_ended:
             self.call_ended.unpark_all()
 
