@@ -212,6 +212,7 @@ async def test_a_store_of_ones_own_is_used_though_it_is_empty(autojump_clock):
     async with hosted(serving(), event_store=store) as host:
         visitor = await visiting(host)
         visitor.session.standing.commit()
+        visitor.session.standing.put(b"{}")
         assert len(store) == 1
 
 

@@ -179,14 +179,17 @@ async def test_the_end_of_a_session_ends_its_streams_and_forgets_its_events(auto
         assert isinstance(store, MemoryEventStore)
         visitor = await visiting(host)
         outlet = visitor.call(1, "wait")
-        outlet.commit()
-        visitor.session.standing.commit()
+        for stream in (outlet, visitor.session.standing):
+            stream.commit()
+            stream.put(b"{}")
+        late = visitor.session.open_stream()
+        late.put(b"{}")
         assert len(store) == 2
         await host.end_session(visitor.session, "the client ended it")
         assert outlet.closed
         assert visitor.session.standing.closed
         assert not visitor.session.streams
-        outlet.commit()
+        late.commit()
         assert len(store) == 0
 
 

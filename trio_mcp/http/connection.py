@@ -227,7 +227,7 @@ class Connection:
                     await self._refuse(Refusal(505, text))
                 return None
             parser.feed(data)
-        return requests.popleft()
+        return requests.pop(0)
 
     async def _hand_over(self, data: bytes) -> None:
         self._phase = "handed over"

@@ -5,12 +5,21 @@ colon and bad chunk sizes. What it lets pass and a server must not, is refused h
 coding in HTTP/1.0, other versions. It refuses to read or write anything.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import httptools
 
+#: Names that nearly every request has, as clients spell them: one object for each, instead of a new one a request.
+_NAMES: Final = {
+    spelling: name
+    for name in (
+        *(b"host", b"accept", b"accept-encoding", b"accept-language", b"authorization", b"connection"),
+        *(b"content-length", b"content-type", b"origin", b"user-agent", b"last-event-id"),
+        *(b"mcp-method", b"mcp-name", b"mcp-protocol-version", b"mcp-session-id"),
+    )
+    for spelling in (name, name.title(), name.title().replace(b"Mcp-", b"MCP-"))
+}
 _CHECKED: Final = frozenset({b"host", b"expect", b"transfer-encoding"})
 
 
@@ -61,7 +70,7 @@ class RequestParser:
     """
 
     def __init__(self, *, max_head: int, max_headers: int) -> None:
-        self.requests: deque[Request] = deque()
+        self.requests: list[Request] = []
         self.refusal: Refusal | None = None
         self.upgrade: bytes | None = None
         self.begun = False
@@ -153,7 +162,7 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line; after the head it is a trailer, which nobody here reads."""
-        self._add_header((name.lower(), value))
+        self._add_header((_NAMES.get(name) or name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is whole: check what llhttp does not."""

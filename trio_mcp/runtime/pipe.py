@@ -122,8 +122,8 @@ class Pipe:
     async def _finish_calls(self) -> None:
         while self._running:
             await self._call_ended.park()
-        while self._session is not None and self._session.running:
-            await self._session.call_ended.park()
+        if self._session is not None:
+            await self._session.calls_ended()
 
     # Messages
 

@@ -21,7 +21,7 @@ class EventStore(Protocol):
     """
 
     def append(self, session_id: str, event_id: str, data: bytes) -> None:
-        """Keep one event; `data` is empty for an event that only carries an id."""
+        """Keep one event."""
         ...
 
     async def replay(self, session_id: str, last_event_id: str) -> list[tuple[str, bytes]]:
@@ -121,7 +121,7 @@ class SessionHistory:
         """Keep a frame and give its id; numbers are unique within the session and rise."""
         self._next += 1
         event_id = f"{stream}-{self._next}"
-        if not self._forgotten:  # a reader may still commit while its session ends
+        if data and not self._forgotten:  # a reader may still commit while its session ends
             self._store.append(self._session_id, event_id, data)
         return event_id
 
@@ -144,7 +144,7 @@ class SessionHistory:
         """
         self.stream_of(last_event_id)
         events = await self._store.replay(self._session_id, last_event_id)
-        return [Frame(data, event_id) for event_id, data in events if data]
+        return [Frame(data, event_id) for event_id, data in events]
 
     @staticmethod
     def merged(last_event_id: str, frames: Iterable[Frame]) -> list[Frame]:

@@ -151,15 +151,15 @@ class Session:
         self.standing = standing
         self.streams: dict[int, Outlet] = {}
         self.calls: dict[RequestId, SessionCall] = {}
-        self.subscribed: set[str] = set()
+        self.subscribed: frozenset[str] = frozenset()
         self.log_level: LoggingLevel = DEFAULT_LOG_LEVEL
         self.running = 0
         self.readers = 0
         self.last_active = trio.current_time()
         self.ending = False
         self.ended = trio.Event()
-        self.call_ended = trio.lowlevel.ParkingLot()
-        self._scope = trio.CancelScope()
+        self._quiet: trio.Event | None = None
+        self._scope: trio.CancelScope | None = None  # that of the nursery
         self._questions: dict[RequestId, _Question] = {}
         self._next_stream = 1
         self._spawn: Callable[..., None] | None = None
@@ -172,13 +172,13 @@ class Session:
         Cancellation: calls are cancelled and awaited, outlets closed, events forgotten.
         """
         try:
-            with self._scope:
-                async with trio.open_nursery() as session_nursery:
-                    self._spawn = session_nursery.start_soon
-                    self.host.subscriptions.add(self)
-                    task_status.started()
-                    await self._fall_idle()
-                    self.end("the session was idle")
+            async with trio.open_nursery() as session_nursery:
+                self._scope = session_nursery.cancel_scope
+                self._spawn = session_nursery.start_soon
+                self.host.subscriptions.add(self)
+                task_status.started()
+                await self._fall_idle()
+                self.end("the session was idle")
         finally:
             self.ending = True
             self._spawn = None
@@ -203,7 +203,8 @@ class Session:
     def end(self, reason: str = "the server goes away") -> None:
         """End the session and everything in it; `ended` tells when that is done."""
         self.ending = True
-        self._scope.cancel(reason)
+        if self._scope is not None:
+            self._scope.cancel(reason)
 
     def farewell(self) -> None:
         """The server goes away: end the standing stream with its terminator; calls in flight keep theirs."""
@@ -326,8 +327,17 @@ class Session:
             del self.calls[call.id]
         if not (self.readers or self.running):
             self.last_active = trio.current_time()
-        if self.call_ended:
-            self.call_ended.unpark_all()
+        if self._quiet is not None and not self.running:
+            self._quiet.set()
+            self._quiet = None
+
+    async def calls_ended(self) -> None:
+        """Wait until no call runs. Cancellation: nothing happened."""
+        await trio.lowlevel.checkpoint()
+        while self.running:
+            if self._quiet is None:
+                self._quiet = trio.Event()
+            await self._quiet.wait()
 
     async def ask(self, method: str, params: Any, outlet: Outlet, read: Callable[[bytes], T]) -> T:
         """Send the client a request and await its answer; see `SessionCall.ask`."""
@@ -368,11 +378,11 @@ def _set_level(session: Session, params: Any) -> None:
 
 
 def _subscribe(session: Session, params: Any) -> None:
-    session.subscribed.add(params.uri)
+    session.subscribed |= {params.uri}
 
 
 def _unsubscribe(session: Session, params: Any) -> None:
-    session.subscribed.discard(params.uri)
+    session.subscribed -= {params.uri}
 
 
 def _ping(session: Session, params: Any) -> None:
