@@ -9,7 +9,6 @@ from msgspec import Raw
 from trio_mcp.protocol.errors import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
-    INVALID_REQUEST,
     METHOD_NOT_FOUND,
     UNSUPPORTED_PROTOCOL_VERSION,
     McpError,
@@ -17,7 +16,7 @@ from trio_mcp.protocol.errors import (
 )
 from trio_mcp.protocol.headers import Headers
 from trio_mcp.protocol.methods import METHODS
-from trio_mcp.protocol.per_request import batch_refused, check_notification_headers, open_request
+from trio_mcp.protocol.per_request import check_notification_headers, open_request
 from trio_mcp.wire.jsonrpc import Request
 
 PREFIX = "io.modelcontextprotocol/"
@@ -241,10 +240,6 @@ def test_headers_of_a_notification_may_be_absent_but_must_not_lie():
         with pytest.raises(McpError) as caught:
             check_notification_headers(sent, "notifications/cancelled")
         assert caught.value.code == HEADER_MISMATCH
-
-
-def test_a_batch_is_an_invalid_request():
-    assert batch_refused().code == INVALID_REQUEST
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from trio_mcp.protocol.events import (
     ResponseReceived,
 )
 from trio_mcp.protocol.methods import METHODS
-from trio_mcp.protocol.session import _TRANSITIONS, Role, SessionProtocol, State, Step
+from trio_mcp.protocol.revisions import REVISIONS
+from trio_mcp.protocol.session import _TRANSITIONS, Role, SessionProtocol, State, Step, batch_fault
 from trio_mcp.wire.jsonrpc import ErrorBody, Notification, Request, Response
 
 CLIENT = {"name": "c", "version": "1"}
@@ -428,3 +429,9 @@ def test_an_initialize_that_was_given_up_can_only_be_followed_by_the_end():
         protocol.ask("initialize")
     protocol.close()
     assert protocol.state is State.CLOSED
+
+
+def test_batches_belong_to_one_revision_and_are_bounded():
+    assert [version for version, known in REVISIONS.items() if batch_fault(known, 3, 3) is None] == ["2025-03-26"]
+    assert "not part of this protocol version" in str(batch_fault(None, 1, 3))
+    assert "may hold 3 messages" in str(batch_fault(REVISIONS["2025-03-26"], 4, 3))

@@ -23,6 +23,7 @@ from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE
 from trio_mcp.protocol.headers import PROTOCOL_VERSION, SESSION_ID, is_json
 from trio_mcp.protocol.inbound import era_of, names_per_request
 from trio_mcp.protocol.revisions import Era
+from trio_mcp.protocol.session import batch_fault
 from trio_mcp.runtime.host import Host
 from trio_mcp.wire.base import RequestId
 from trio_mcp.wire.jsonrpc import Request, WireError, decode, decode_batch, is_batch
@@ -120,7 +121,7 @@ class McpApp:
             if is_batch(body):
                 messages = decode_batch(body, max_depth=settings.max_depth)
                 if session_id is None or names_per_request(version):
-                    raise WireError(INVALID_REQUEST, "Invalid Request: batches are not part of this protocol version")
+                    raise WireError(INVALID_REQUEST, str(batch_fault(None, len(messages), 0)))
                 if self.host.draining and any(isinstance(message, Request) for message in messages):
                     await self._going_away(exchange)
                     return

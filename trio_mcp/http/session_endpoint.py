@@ -13,7 +13,7 @@ from trio_mcp.http.stream_response import Style, reply, stream
 from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE, McpError
 from trio_mcp.protocol.headers import LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, accepts
 from trio_mcp.protocol.revisions import REVISIONS
-from trio_mcp.protocol.session import State
+from trio_mcp.protocol.session import State, batch_fault
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.outlet import Outlet
 from trio_mcp.runtime.session import Session
@@ -41,9 +41,9 @@ async def post_batch(host: Host, exchange: Exchange, messages: list[Message | Wi
     session = await _session_of(host, exchange, None)
     if session is None:
         return
-    if not session.protocol.revision.batching or len(messages) > host.server.settings.max_batch:
-        text = "Invalid Request: batches are not part of this protocol version, or this one is too long"
-        await respond_error(exchange, 400, INVALID_REQUEST, text)
+    fault = batch_fault(session.protocol.revision, len(messages), host.server.settings.max_batch)
+    if fault is not None:
+        await respond_error(exchange, 400, INVALID_REQUEST, fault)
         return
     if not any(isinstance(message, (Request, WireError)) for message in messages):
         for message in messages:

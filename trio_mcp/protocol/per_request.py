@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from trio_mcp.protocol.errors import (
-    INVALID_REQUEST,
     UNSUPPORTED_PROTOCOL_VERSION,
     McpError,
     invalid_params,
@@ -94,8 +93,3 @@ def unsupported(version: str) -> McpError:
         f"Unsupported protocol version: {version}",
         {"supported": list(SUPPORTED_VERSIONS), "requested": version},
     )
-
-
-def batch_refused() -> McpError:
-    """-32600: this revision has no batches."""
-    return McpError(INVALID_REQUEST, "Invalid Request: batches are not part of this protocol version")

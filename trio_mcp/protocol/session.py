@@ -71,6 +71,19 @@ _EARLY: Final = frozenset({"initialize", "ping"})
 _read_answer = msgspec.json.Decoder(InitializeResult).decode
 
 
+def batch_fault(revision: Revision | None, size: int, most: int) -> str | None:
+    """What is wrong with a batch of `size` messages where `most` are taken (2025-03-26, basic/index: Batching).
+
+    Args:
+        revision: of the session; None: there is none, and so no batch.
+    """
+    if revision is None or not revision.batching:
+        return "Invalid Request: batches are not part of this protocol version"
+    if size > most:
+        return f"Invalid Request: a batch may hold {most} messages (Settings.max_batch), and this one has {size}"
+    return None
+
+
 class SessionProtocol:
     """One session's protocol state.
 

@@ -15,6 +15,7 @@ from trio_mcp.protocol.inbound import era_of
 from trio_mcp.protocol.methods import METHODS
 from trio_mcp.protocol.per_request import open_request
 from trio_mcp.protocol.revisions import Era
+from trio_mcp.protocol.session import batch_fault
 from trio_mcp.runtime.dispatch import answer
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.outlet import Outlet
@@ -142,9 +143,9 @@ class Pipe:
             self._outlet.respond(encode_error(error.id, error.code, error.message), error.code)
             return
         session = self._session
-        if session is None or not session.protocol.revision.batching or len(batch) > settings.max_batch:
-            message = "Invalid Request: batches are not part of this protocol version, or this one is too long"
-            self._outlet.respond(encode_error(None, INVALID_REQUEST, message), INVALID_REQUEST)
+        fault = batch_fault(None if session is None else session.protocol.revision, len(batch), settings.max_batch)
+        if fault is not None:
+            self._outlet.respond(encode_error(None, INVALID_REQUEST, fault), INVALID_REQUEST)
             return
         await self._deliver_batch(batch)
 
