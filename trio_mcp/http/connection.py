@@ -172,7 +172,17 @@ class Connection:
         finally:
             if watched:
                 self.worker.hangups.forget(fd, self)
+            self._let_go()
             await self.bytes.aclose()
+
+    def _let_go(self) -> None:
+        """Undo the circles, so that all memory of a connection is free at once and not at some collection."""
+        self._template.clear()
+        self._parser.close()
+        self._request = self._response = None
+        self._callbacks.clear()
+        self.spawn = _not_running
+        self._scope = trio.CancelScope()
 
     def expire(self) -> None:
         """The deadline has come: end the connection. Called by the worker's patrol."""

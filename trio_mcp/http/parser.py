@@ -113,6 +113,10 @@ class RequestParser:
                     self._bound(len(data))
             return
 
+    def close(self) -> None:
+        """Let go of llhttp's parser, which holds this one; nothing can be fed any more."""
+        del self._parser
+
     def _bound(self, size: int) -> None:
         """Refuse what would never end: a head, a trailer, an extension of a chunk."""
         if self._in_head:

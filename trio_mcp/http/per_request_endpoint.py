@@ -74,12 +74,12 @@ class _Runner:
             outlet.on_stream = self._begin_stream
         self._host.call_began(call)
         await call.run(answer)
+        outlet.on_stream = None
         if self._written is not None:
             await self._written.wait()
         elif outlet.gone:
             return
         elif len(outlet):
-            outlet.on_stream = None
             await respond_json(self._exchange, outlet, _STYLE)
         else:  # the drain cut it: nobody else cancels a call of this era
             await respond_error(self._exchange, 503, UNAVAILABLE, "The server is shutting down", id=call.id)
