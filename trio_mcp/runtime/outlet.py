@@ -132,7 +132,8 @@ class Outlet:
         if self.committed and self.history is not None:
             event_id = self.history.record(self.number, data)
         self._frames.append(Frame(data, event_id))
-        self._wake()
+        if self._sleeper is not None:
+            self._wake()
 
     def _becomes_stream(self) -> None:
         begin, self.on_stream = self.on_stream, None
@@ -225,8 +226,10 @@ class Outlet:
     def close(self) -> None:
         """Nothing more will come. Frames that wait are still written."""
         self.closed = True
-        self._wake()
-        self._make_room()
+        if self._sleeper is not None:
+            self._wake()
+        if self._room is not None:
+            self._make_room()
 
     # The reader
 
@@ -288,7 +291,8 @@ class Outlet:
     def take(self) -> list[Frame]:
         """All frames that wait; makes room."""
         frames, self._frames = self._frames, []
-        self._make_room()
+        if self._room is not None:
+            self._make_room()
         return frames
 
     async def wait(self) -> None:
