@@ -20,8 +20,12 @@ from trio_mcp.http.connection import Limits
 from trio_mcp.http.lifespan import run_lifespan
 from trio_mcp.http.worker import HttpWorker, bind
 from trio_mcp.ops.access_log import AccessLog
+from trio_mcp.ops.cors import Cors
 from trio_mcp.ops.health import Health
+from trio_mcp.ops.https import HttpsOnly
 from trio_mcp.ops.origin import OriginGuard, is_loopback
+from trio_mcp.ops.proxy import TrustedProxy
+from trio_mcp.ops.rate_limit import RateLimit
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.replay import EventStore
 from trio_mcp.server import Server
@@ -46,9 +50,17 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
         path: of the endpoint; None: `Settings.path`.
         loopback: whether it is bound to loopback; None asks each connection.
     """
+    settings = host.server.settings
     app: App = McpApp(host, path=path)
-    app = OriginGuard(app, host, loopback=loopback)
-    return Health(app, host)
+    if settings.rate_limit is not None:
+        app = RateLimit(app, settings, settings.rate_limit)
+    app = OriginGuard(app, host, loopback=loopback, browsers=Cors(app, settings))
+    app = Health(app, host)
+    if settings.https_redirect or settings.hsts is not None:
+        app = HttpsOnly(app, settings)
+    if settings.trusted_proxies:
+        app = TrustedProxy(app, settings.trusted_proxies)
+    return app
 
 
 async def serve_http(

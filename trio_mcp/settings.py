@@ -1,7 +1,10 @@
 """Every number that a deployment may want to turn, with its unit. Durations are seconds on trio's clock."""
 
+import ipaddress
 import math
+import re
 from collections.abc import Sequence
+from typing import Final
 
 import attrs
 
@@ -11,6 +14,34 @@ _at_least_one = attrs.validators.ge(1)
 
 def _strings(value: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if value is None else tuple(value)
+
+
+def _networks(value: Sequence[str]) -> tuple[str, ...]:
+    for text in value:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"{text!r} is no address and no network: write 10.0.0.0/8 or 127.0.0.1") from None
+    return tuple(value)
+
+
+_UNITS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_RATE: Final = re.compile(r"\s*([0-9]{1,9})\s*/\s*(?:([0-9]{1,9})\s*)?([a-z]+)\s*")
+
+
+def parse_rate(text: str) -> tuple[int, float]:
+    """A number of requests, and the seconds they may come in: `10/minute`, `100/hour`, `5/10s`.
+
+    Raises:
+        ValueError: it is none, and how one is written.
+    """
+    parts = _RATE.fullmatch(text.lower())
+    if parts is not None:
+        word = parts[3].removesuffix("s") or "s"
+        for unit, seconds in _UNITS.items():
+            if word in (unit, unit[0], unit[:3]) and int(parts[1]) and int(parts[2] or 1):
+                return int(parts[1]), seconds * int(parts[2] or 1)
+    raise ValueError(f"{text!r} is no rate: write 10/minute, 100/hour or 5/10s")
 
 
 @attrs.frozen(kw_only=True)
@@ -91,6 +122,25 @@ class Settings:
     allowed_origins: tuple[str, ...] | None = attrs.field(default=None, converter=_strings)
     #: Secret for `requestState`, the same in all workers; None: a new one in every process. Applied in `runtime.host`.
     state_secret: bytes | None = attrs.field(default=None, repr=False)
+
+    # Edge: proxies, HTTPS, load
+
+    #: Addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Applied in `ops.proxy`.
+    trusted_proxies: tuple[str, ...] = attrs.field(default=(), converter=_networks)
+    #: Whether what comes over plain HTTP is sent to HTTPS. Applied in `ops.https`.
+    https_redirect: bool = False
+    #: How long browsers must keep to HTTPS, sent over HTTPS only; None: not sent. Applied in `ops.https`.
+    hsts: float | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(0)))
+    #: Requests of one client (its principal, else its address), such as `10/minute`; None: no limit. Applied in
+    #: `ops.rate_limit`.
+    rate_limit: str | None = attrs.field(default=None)
+    #: Calls in flight over HTTP; one more is answered 503 at once. Applied in `http.app`.
+    max_calls: int = attrs.field(default=10_000, validator=_at_least_one)
+
+    @rate_limit.validator
+    def _check_rate(self, attribute: object, value: str | None) -> None:
+        if value is not None:
+            parse_rate(value)
 
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:

@@ -289,3 +289,21 @@ async def test_a_batch_without_a_session_is_400(version: str | None, autojump_cl
             assert (fetch.status, code_of(fetch)) == (400, -32600)
             assert "batch" in fetch.error["message"]
         assert not web.host.sessions
+
+
+async def test_one_call_too_many_is_503_at_once_and_answers_still_come_in(lane: bool, autojump_clock):
+    async with served(small_server(max_calls=2), lane=lane) as web:
+        session = await web.initialize(capabilities={"elicitation": {}})
+        asking = session.call("ask")
+        await asking.hears(1)
+        waiting = web.call("wait", seconds=60)
+        await trio.testing.wait_all_tasks_blocked()
+        for fetch in (await web.call("echo", message="x").done(), await session.call("echo", message="x").done()):
+            assert fetch.status == 503
+            assert fetch.headers["retry-after"] == "1"
+            assert "2 calls are in flight" in fetch.error["message"]
+        answer = {"action": "accept", "content": {"name": "Ada"}}
+        assert (await session.respond(asking.messages[0]["id"], answer)).status == 202
+        await asking.done()
+        assert await session.answers()
+        waiting.drop()

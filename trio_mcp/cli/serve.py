@@ -36,6 +36,10 @@ SETTINGS: Final = {
     "session_idle": "session_idle",
     "shutdown_grace": "shutdown_grace",
     "access_log": "access_log",
+    "trusted_proxy": "trusted_proxies",
+    "https_redirect": "https_redirect",
+    "hsts": "hsts",
+    "rate_limit": "rate_limit",
 }
 #: Options that mean nothing to a pipe.
 HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SETTINGS if name != "tool_timeout"))
@@ -89,6 +93,29 @@ HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SE
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     help="How long calls in flight may go on once told to stop; a second Ctrl-C cuts it short.  [default: 5]",
+)
+@click.option(
+    "--trusted-proxy",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Address or network of a proxy whose X-Forwarded-For and X-Forwarded-Proto are believed, such as 10.0.0.0/8;"
+    " may be repeated.  [default: nobody]",
+)
+@click.option(
+    "--https-redirect/--no-https-redirect",
+    default=None,
+    help="Send what comes over plain HTTP to HTTPS.  [default: no]",
+)
+@click.option(
+    "--hsts",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Tell browsers to keep to HTTPS for so long, such as 31536000, a year.  [default: nothing is told]",
+)
+@click.option(
+    "--rate-limit",
+    metavar="RATE",
+    help="Requests of one client, such as 10/minute; more are refused with 429.  [default: no limit]",
 )
 @click.option("--access-log/--no-access-log", default=None, help="Log each HTTP request, at level info.  [default: no]")
 @click.option(

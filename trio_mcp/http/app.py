@@ -131,9 +131,14 @@ class McpApp:
         except WireError as error:
             await respond_error(exchange, 400, error.code, error.message, id=error.id)
             return
-        if self.host.draining and isinstance(message, Request):  # answers that running calls wait for still come in
-            await self._going_away(exchange, message.id)
-            return
+        if isinstance(message, Request):  # answers that running calls wait for come in whatever there is
+            if self.host.draining:
+                await self._going_away(exchange, message.id)
+                return
+            if len(self.host.calls) >= settings.max_calls:
+                text = f"The server is busy: {settings.max_calls} calls are in flight (Settings.max_calls)"
+                await respond_error(exchange, 503, UNAVAILABLE, text, id=message.id)
+                return
         if era_of(message, session_id=session_id, version_header=version) is Era.PER_REQUEST:
             await per_request_endpoint.post(self.host, exchange, message)
         else:

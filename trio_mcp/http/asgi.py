@@ -239,3 +239,55 @@ def _is_above(digits: str, limit: int) -> bool:
         return False
     digits = digits.lstrip("0")
     return len(digits) > 18 or int(digits or "0") > limit
+
+
+# Wrappers
+
+
+def with_headers(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    headers: tuple[Header, ...],
+    *,
+    on_status: Callable[[int], None] | None = None,
+) -> tuple[Scope, Receive, Send]:
+    """What a wrapper hands on so that the response gets further headers, on our own lane as elsewhere.
+
+    Args:
+        on_status: told the response's status.
+    """
+
+    async def relay(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            if on_status is not None:
+                on_status(message["status"])
+            message = {**message, "headers": [*message["headers"], *headers]}
+        await send(message)
+
+    extensions = scope.get("extensions", {})
+    lane = extensions.get(CONNECTION_EXTENSION)
+    if lane is not None:
+        relayed = _RelayedLane(lane, headers, on_status)
+        scope = {**scope, "extensions": {**extensions, CONNECTION_EXTENSION: relayed}}
+    return scope, receive, relay
+
+
+class _RelayedLane:
+    """Our lane with further headers."""
+
+    __slots__ = ("_headers", "_lane", "_on_status", "on_gone", "spawn", "whole_body")
+
+    def __init__(self, lane: Any, headers: tuple[Header, ...], on_status: Callable[[int], None] | None) -> None:
+        self._lane = lane
+        self._headers = headers
+        self._on_status = on_status
+        self.on_gone = lane.on_gone
+        self.spawn = lane.spawn
+        self.whole_body = lane.whole_body
+
+    def respond(self, status: int, headers: tuple[Header, ...], body: bytes) -> Awaitable[None]:
+        if self._on_status is not None:
+            self._on_status(status)
+        responded: Awaitable[None] = self._lane.respond(status, (*headers, *self._headers), body)
+        return responded

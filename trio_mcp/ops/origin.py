@@ -32,11 +32,13 @@ class OriginGuard:
 
     Args:
         loopback: whether the server is bound to loopback; None asks the connection's own address.
+        browsers: what serves requests that carry an Origin, once it was found to be allowed; None: `app`.
     """
 
-    def __init__(self, app: App, host: Host, *, loopback: bool | None = None) -> None:
+    def __init__(self, app: App, host: Host, *, loopback: bool | None = None, browsers: App | None = None) -> None:
         settings = host.server.settings
         self._app = app
+        self._browsers = app if browsers is None else browsers
         self._host = host
         self._loopback = loopback
         self._hosts = settings.allowed_hosts
@@ -56,8 +58,9 @@ class OriginGuard:
             elif name == b"origin":
                 origin = value
         loopback = self._on_loopback(scope) if self._loopback is None else self._loopback
+        app = self._browsers if origin else self._app
         if hosts < 2 and (host, origin, loopback) in self._known:
-            return self._app(scope, receive, send)
+            return app(scope, receive, send)
         if hosts > 1:  # RFC 9112 section 3.2
             refusal: tuple[int, str] | None = (400, "Bad Request: Host is sent more than once")
         else:
@@ -66,7 +69,7 @@ class OriginGuard:
             return self._refuse(refusal, scope, receive, send)
         if len(self._known) < 1000:
             self._known.add((host, origin, loopback))
-        return self._app(scope, receive, send)
+        return app(scope, receive, send)
 
     async def _refuse(self, refusal: tuple[int, str], scope: Scope, receive: Receive, send: Send) -> None:
         status, message = refusal
