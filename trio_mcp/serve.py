@@ -6,8 +6,9 @@ back here through `Server.composition`.
 
 import logging
 import signal
+import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -60,6 +61,8 @@ async def serve_http(
     certfile: str | None = None,
     keyfile: str | None = None,
     event_store: EventStore | None = None,
+    sockets: Sequence[socket.socket] | None = None,
+    worker: int | None = None,
     shutdown: Shutdown | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -72,6 +75,8 @@ async def serve_http(
         path: of the endpoint; None: `Settings.path`.
         certfile, keyfile: PEM files, for HTTPS.
         event_store: where events wait for clients that come back.
+        sockets: bound ones to accept from, instead of binding `host` and `port`; they are closed at the end.
+        worker: the number of this process among those that share the sockets, for `/health`.
         shutdown: what to watch for a graceful end; without it only cancellation ends the server.
 
     Cancellation: connections are cut and calls cancelled and awaited; the lifespan's teardown runs, bounded by
@@ -83,23 +88,24 @@ async def serve_http(
     """
     settings = server.settings
     shutdown = shutdown or Shutdown()
-    runtime = Host(server, event_store=event_store)
+    runtime = Host(server, event_store=event_store, worker=worker)
     access_log = AccessLog() if settings.access_log else None
-    worker = HttpWorker(
+    http_worker = HttpWorker(
         http_app(runtime, path=path, loopback=is_loopback(host)),
         bind(host, port, certfile=certfile, keyfile=keyfile),
         limits=limits_of(settings),
         max_connections=settings.max_connections,
         write_timeout=settings.write_timeout,
         log_access=None if access_log is None else access_log.take,
+        sockets=sockets,
     )
-    with worker.listening():  # before the lifespan, so that a taken port costs nothing
+    with http_worker.listening():  # before the lifespan, so that a taken port costs nothing
         async with trio.open_nursery() as serve_nursery:
             await _start(runtime, serve_nursery, shutdown)
             if runtime.running:
                 if access_log is not None:
                     serve_nursery.start_soon(access_log.run, name="write the access log")
-                await worker.run(
+                await http_worker.run(
                     shutdown=shutdown.begin,
                     drain=partial(runtime.drain, shutdown.hurry),
                     close_timeout=settings.cleanup_timeout,

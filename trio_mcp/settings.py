@@ -92,6 +92,12 @@ class Settings:
     #: Secret for `requestState`, the same in all workers; None: a new one in every process. Applied in `runtime.host`.
     state_secret: bytes | None = attrs.field(default=None, repr=False)
 
+    # Several processes
+
+    #: Whether sessions are kept for HTTP, which live in one process; False: only revisions that need none are served,
+    #: as with `--workers` above 1. Applied in `http.app` and `runtime.host`.
+    sessions: bool = True
+
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:
         if not value.startswith("/"):

@@ -22,10 +22,11 @@ from trio_mcp.http.message import respond_error
 from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE
 from trio_mcp.protocol.headers import PROTOCOL_VERSION, SESSION_ID, is_json
 from trio_mcp.protocol.inbound import era_of, names_per_request
+from trio_mcp.protocol.per_request import without_sessions
 from trio_mcp.protocol.revisions import Era
 from trio_mcp.runtime.host import Host
 from trio_mcp.wire.base import RequestId
-from trio_mcp.wire.jsonrpc import Request, WireError, decode, decode_batch, is_batch
+from trio_mcp.wire.jsonrpc import Message, Request, WireError, decode, decode_batch, is_batch
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
 """What answers one path: whatever its method, and only while the host runs."""
@@ -87,7 +88,9 @@ class McpApp:
             await self._post(exchange)
         elif exchange.method in ("GET", "DELETE"):
             version = exchange.headers.text(PROTOCOL_VERSION)
-            if names_per_request(version) and SESSION_ID not in exchange.headers:
+            if not self.host.server.settings.sessions or (
+                names_per_request(version) and SESSION_ID not in exchange.headers
+            ):
                 await self._not_allowed(exchange, _ALLOW_PER_REQUEST)
             elif exchange.method == "GET" and self.host.draining:
                 await self._going_away(exchange)
@@ -104,6 +107,11 @@ class McpApp:
     async def _going_away(self, exchange: Exchange, id: RequestId | None = None) -> None:
         await respond_error(exchange, 503, UNAVAILABLE, "The server is shutting down", id=id)
 
+    async def _without_sessions(self, exchange: Exchange, message: Message) -> None:
+        error = without_sessions(message, exchange.headers.text(PROTOCOL_VERSION))
+        id = message.id if isinstance(message, Request) else None
+        await respond_error(exchange, 400, error.code, error.message, id=id, data=error.data)
+
     async def _post(self, exchange: Exchange) -> None:
         headers, settings = exchange.headers, self.host.server.settings
         if not is_json(headers.get(b"content-type")):
@@ -115,7 +123,7 @@ class McpApp:
         try:
             if is_batch(body):
                 messages = decode_batch(body, max_depth=settings.max_depth)
-                if session_id is None or names_per_request(version):
+                if session_id is None or names_per_request(version) or not settings.sessions:
                     raise WireError(INVALID_REQUEST, "Invalid Request: batches are not part of this protocol version")
                 if self.host.draining and any(isinstance(message, Request) for message in messages):
                     await self._going_away(exchange)
@@ -131,6 +139,8 @@ class McpApp:
             return
         if era_of(message, session_id=session_id, version_header=version) is Era.PER_REQUEST:
             await per_request_endpoint.post(self.host, exchange, message)
+        elif not settings.sessions:
+            await self._without_sessions(exchange, message)
         else:
             await session_endpoint.post(self.host, exchange, message)
 

@@ -8,7 +8,7 @@ terminator, calls finish), let connections close, cut what is left.
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -61,6 +61,20 @@ def bind(host: str, port: int, *, certfile: str | None = None, keyfile: str | No
     return config
 
 
+def listen_on(host: str, port: int) -> list[socket.socket]:
+    """Bind and listen, for `HttpWorker(sockets=…)` in this process or in others that inherit them.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    config = bind(host, port)
+    listening = config.create_sockets().insecure_sockets
+    for sock in listening:
+        sock.set_inheritable(False)  # who starts a process says which ones it gets
+        sock.listen(config.backlog)
+    return listening
+
+
 class HttpWorker:
     """Connections of one application in one process.
 
@@ -68,6 +82,7 @@ class HttpWorker:
         max_connections: beyond them a connection is answered 503 and closed.
         write_timeout: seconds that one chunk may take to a client.
         log_access: takes one record of each request (see `ops.access_log`), or None.
+        sockets: accept from these, which are bound and are closed at the end, instead of binding what `config` says.
 
     Attributes:
         connections: those on our own lane.
@@ -83,6 +98,7 @@ class HttpWorker:
         max_connections: int = 10_000,
         write_timeout: float = 30,
         log_access: Callable[[tuple[Any, ...]], None] | None = None,
+        sockets: Sequence[socket.socket] | None = None,
     ) -> None:
         self.app = app
         self.config = config
@@ -93,6 +109,7 @@ class HttpWorker:
         self.connections: set[Connection] = set()
         self._max_connections = max_connections
         self._write_timeout = write_timeout
+        self._sockets = sockets
         self._listening: list[tuple[socket.socket, Any]] = []
         self._open = 0
         self._closed = trio.lowlevel.ParkingLot()
@@ -108,8 +125,11 @@ class HttpWorker:
             OSError: the address cannot be bound, or the certificate not be read.
         """
         tls = self.config.create_ssl_context()
-        sockets = self.config.create_sockets()
-        pairs = [(sock, tls) for sock in sockets.secure_sockets] + [(sock, None) for sock in sockets.insecure_sockets]
+        if self._sockets is None:
+            made = self.config.create_sockets()
+            pairs = [(sock, tls) for sock in made.secure_sockets] + [(sock, None) for sock in made.insecure_sockets]
+        else:
+            pairs = [(sock, tls) for sock in self._sockets]
         try:
             for sock, _ in pairs:
                 sock.listen(self.config.backlog)
