@@ -19,7 +19,7 @@ from trio_mcp.http.app import McpApp
 from trio_mcp.http.asgi import App, Receive, Scope, Send
 from trio_mcp.http.connection import Limits
 from trio_mcp.http.lifespan import run_lifespan
-from trio_mcp.http.worker import HttpWorker, bind
+from trio_mcp.http.worker import HttpWorker, Load, bind
 from trio_mcp.ops.access_log import AccessLog
 from trio_mcp.ops.health import Health
 from trio_mcp.ops.origin import OriginGuard, is_loopback
@@ -63,6 +63,7 @@ async def serve_http(
     event_store: EventStore | None = None,
     sockets: Sequence[socket.socket] | None = None,
     worker: int | None = None,
+    load: Load | None = None,
     shutdown: Shutdown | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -77,6 +78,7 @@ async def serve_http(
         event_store: where events wait for clients that come back.
         sockets: bound ones to accept from, instead of binding `host` and `port`; they are closed at the end.
         worker: the number of this process among those that share the sockets, for `/health`.
+        load: where such processes say how many connections they have, so that each gets its part.
         shutdown: what to watch for a graceful end; without it only cancellation ends the server.
 
     Cancellation: connections are cut and calls cancelled and awaited; the lifespan's teardown runs, bounded by
@@ -98,6 +100,7 @@ async def serve_http(
         write_timeout=settings.write_timeout,
         log_access=None if access_log is None else access_log.take,
         sockets=sockets,
+        load=load,
     )
     with http_worker.listening():  # before the lifespan, so that a taken port costs nothing
         async with trio.open_nursery() as serve_nursery:

@@ -237,6 +237,7 @@ def run_as_worker(worker: Worker, server: Server, options: dict[str, Any]) -> No
         **_address(options),
         sockets=worker.sockets,
         worker=worker.number,
+        load=worker.load,
         shutdown=shutdown,
         task_status=banner,
     )

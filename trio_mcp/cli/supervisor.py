@@ -261,9 +261,9 @@ class Supervisor:
             settled.set()
 
     def _could_not_begin(self, ended: "_End") -> None:
-        """The first start of a worker failed: it has said why, unless something killed it."""
+        """The first start of a worker failed; one that ended with a code of its own has said why."""
         if ended.code <= 0:
-            _log.error("%s before it was up", ended.how)
+            _log.error("%s before it was up: cannot begin", ended.how)
         self._give_up(ended.code if ended.code > 0 else FAILED)
 
     async def _live(self, number: int, settled: trio.Event) -> "_End":
@@ -271,7 +271,7 @@ class Supervisor:
         try:
             process = await self._start(number)
         except OSError as error:
-            return _End(f"worker {number} could not be started ({error})", FAILED)
+            return _End(f"worker {number} could not be started ({error})", 0)
         life = _Life(number, process, trio.CancelScope(), Bounds.of(Settings()))
         self._lives.add(life)
         try:

@@ -26,6 +26,7 @@ import attrs
 import msgspec
 import trio
 
+from trio_mcp.cli.balance import Balance, shared_memory
 from trio_mcp.cli.errors import CliError, one_line
 from trio_mcp.cli.supervisor import MARGIN, Bounds, Order, Supervisor, Up
 from trio_mcp.serve import Shutdown
@@ -45,6 +46,7 @@ class _Hello(msgspec.Struct):
 
     number: int
     sockets: list[int]
+    memory: int
     secret: bytes
 
 
@@ -71,27 +73,43 @@ def run_workers(count: int, sockets: Sequence[socket.socket], say: Callable[[str
 
 
 async def _supervise(count: int, sockets: Sequence[socket.socket], say: Callable[[str], None]) -> int:
+    inheritance = Inheritance(sockets, shared_memory(count), secrets.token_bytes(32))
     supervisor = Supervisor(
         count,
-        partial(start_worker, sockets, secrets.token_bytes(32)),
+        partial(start_worker, inheritance),
         announce=lambda banner: say(f"{banner}, {count} workers. Ctrl-C to stop"),
-        stopping=partial(_close, sockets),
+        stopping=inheritance.close_sockets,
     )
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as supervisor_nursery:
             supervisor_nursery.start_soon(supervisor.obey, signals, name="watch for signals")
             code = await supervisor.run()
             supervisor_nursery.cancel_scope.cancel("the last worker has ended")
+    os.close(inheritance.memory)
     return code
 
 
-def _close(sockets: Sequence[socket.socket]) -> None:
-    """When the workers stop accepting, nobody should wait in a queue that is never served."""
-    for sock in sockets:
-        sock.close()
+@attrs.frozen
+class Inheritance:
+    """What every worker inherits, also one that is started later.
+
+    Attributes:
+        sockets: listening.
+        memory: the descriptor of what they tell each other their connections in.
+        secret: for `requestState`.
+    """
+
+    sockets: Sequence[socket.socket]
+    memory: int
+    secret: bytes = attrs.field(repr=False)
+
+    def close_sockets(self) -> None:
+        """When the workers stop accepting, nobody should wait in a queue that is never served."""
+        for sock in self.sockets:
+            sock.close()
 
 
-async def start_worker(sockets: Sequence[socket.socket], secret: bytes, number: int) -> "WorkerProcess":
+async def start_worker(inheritance: Inheritance, number: int) -> "WorkerProcess":
     """Run this command again as a worker.
 
     It is in a session of its own, so that the terminal's Ctrl-C comes by way of the parent only.
@@ -101,29 +119,30 @@ async def start_worker(sockets: Sequence[socket.socket], secret: bytes, number: 
     """
     with ExitStack() as until_started:
         # Copies, so that no descriptor changes its meaning should the sockets be closed while the process starts.
-        handed = [until_started.enter_context(sock.dup()) for sock in sockets]
+        handed = [until_started.enter_context(sock.dup()) for sock in inheritance.sockets]
         ours, theirs = socket.socketpair()
         until_started.enter_context(theirs)
-        hello = _Hello(number, [sock.fileno() for sock in handed], secret)
+        hello = _Hello(number, [sock.fileno() for sock in handed], inheritance.memory, inheritance.secret)
         ours.send(msgspec.json.encode(hello) + b"\n")
         try:
             process = await trio.lowlevel.open_process(
                 [sys.executable, *sys.orig_argv[1:]],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), *hello.sockets),
+                pass_fds=(theirs.fileno(), inheritance.memory, *hello.sockets),
                 start_new_session=True,
                 env={**os.environ, LINK: str(theirs.fileno())},
             )
         except BaseException:
             ours.close()
             raise
-    return WorkerProcess(process, ours)
+    return WorkerProcess(process, ours, Balance(inheritance.memory, number))
 
 
 class WorkerProcess:
     """A real worker, as `Supervisor` wants one."""
 
-    def __init__(self, process: trio.Process, link: socket.socket) -> None:
+    def __init__(self, process: trio.Process, link: socket.socket, load: Balance) -> None:
+        self._load = load
         self._process = process
         self._link = link
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(link))
@@ -160,8 +179,10 @@ class WorkerProcess:
         self._process.kill()
 
     def close(self) -> None:
-        """Close the link: who is still there takes it for the end of the parent."""
+        """Close the link: who is still there takes it for the end of the parent. Nobody waits for it any more."""
         self._link.close()
+        self._load.leave()
+        self._load.close()
 
 
 # The worker's end
@@ -174,12 +195,14 @@ class Worker:
     Attributes:
         number: from 1.
         sockets: listening, shared with the others.
+        load: where they tell each other how many connections they have.
         secret: for `requestState`, the same in all of them.
     """
 
     number: int
     sockets: list[socket.socket]
-    secret: bytes
+    load: Balance
+    secret: bytes = attrs.field(repr=False)
     link: socket.socket
 
     @classmethod
@@ -199,11 +222,13 @@ class Worker:
             hello = _decode_hello(_line(link))
             link.setblocking(False)
             sockets = [socket.socket(fileno=number) for number in hello.sockets]
+            load = Balance(hello.memory, hello.number)
+            os.close(hello.memory)
         except (OSError, ValueError, msgspec.DecodeError) as error:
             raise CliError(f"{LINK} is for trio-mcp's own workers; unset it ({one_line(str(error))})") from error
         for sock in sockets:
             sock.set_inheritable(False)
-        return cls(hello.number, sockets, hello.secret, link)
+        return cls(hello.number, sockets, load, hello.secret, link)
 
     def prepare(self, server: Server) -> None:
         """Make a server one of several: no sessions, and a secret that the others have, too."""
