@@ -23,6 +23,7 @@ from trio_mcp.cli.supervisor import Bounds
 from trio_mcp.cli.target import SHOW_WHERE, load
 from trio_mcp.cli.workers import Worker, check_platform, run_workers
 from trio_mcp.http.worker import listen_on
+from trio_mcp.protocol.revisions import PER_REQUEST_VERSIONS
 from trio_mcp.serve import Shutdown, run_until_signal, serve_http, serve_stdio
 from trio_mcp.server import Lifespan, Server
 
@@ -115,7 +116,7 @@ HTTP_ONLY: Final = (
     show_default=True,
     metavar="N",
     help="Processes that share the address; one that dies is started again. Sessions live in one process, so with more"
-    " than one only clients of 2026-07-28 are served, which need none.",
+    f" than one only clients that need none are served (protocol {', '.join(PER_REQUEST_VERSIONS)}).",
 )
 @click.option("--debug", is_flag=True, help="Log at level debug, and show the traceback when something cannot begin.")
 @click.pass_context

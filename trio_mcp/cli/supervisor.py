@@ -296,7 +296,7 @@ class Supervisor:
             if up is not None:
                 life.served, life.bounds = trio.current_time(), up.bounds
                 self._banner = self._banner or up.banner
-                _log.debug("%s is up", life)
+                _log.info("%s is up", life)
                 settled.set()
             return await process.wait()
         _log.error("%s did not end in time: killing it", life)

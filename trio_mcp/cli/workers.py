@@ -216,14 +216,16 @@ class Worker:
         if descriptor is None:
             return None
         try:
-            link = socket.socket(fileno=int(descriptor))
-            link.set_inheritable(False)
-            link.settimeout(INHERITING)
-            hello = _decode_hello(_line(link))
-            link.setblocking(False)
-            sockets = [socket.socket(fileno=number) for number in hello.sockets]
-            load = Balance(hello.memory, hello.number)
-            os.close(hello.memory)
+            with ExitStack() as unless_whole:
+                link = unless_whole.enter_context(socket.socket(fileno=int(descriptor)))
+                link.set_inheritable(False)
+                link.settimeout(INHERITING)
+                hello = _decode_hello(_line(link))
+                link.setblocking(False)
+                sockets = [socket.socket(fileno=number) for number in hello.sockets]
+                load = Balance(hello.memory, hello.number)
+                os.close(hello.memory)
+                unless_whole.pop_all()
         except (OSError, ValueError, msgspec.DecodeError) as error:
             raise CliError(f"{LINK} is for trio-mcp's own workers; unset it ({one_line(str(error))})") from error
         for sock in sockets:

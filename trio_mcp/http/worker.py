@@ -236,7 +236,6 @@ class HttpWorker:
             return socket.socket(fileno=accepted.detach())
         await _wait_for_turn(sock, self._load)
         client, _ = sock.accept()  # does not block: EAGAIN where a sibling was faster
-        client.setblocking(False)
         return client
 
     def _count(self, change: int) -> None:
