@@ -29,9 +29,9 @@ from tests.cli.commands import (
 from tests.http.client import modern
 from tests.http.sockets import Wire
 from trio_mcp import Server, Settings, Shutdown
-from trio_mcp.cli import workers as module
 from trio_mcp.cli.balance import ABSENT, Balance, shared_memory
 from trio_mcp.cli.errors import CliError
+from trio_mcp.cli.serve import run_parent
 from trio_mcp.cli.supervisor import MARGIN, Bounds, Order
 from trio_mcp.cli.workers import LINK, Worker, check_platform
 
@@ -202,7 +202,7 @@ async def test_a_question_of_one_worker_may_be_answered_to_another(folder: Path)
         wires = [await dialled(port) for _ in range(4)]
         by_worker = {(await health(wire))["worker"]: wire for wire in wires}
         first, second = by_worker[1], by_worker[2]
-        capabilities = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+        capabilities: Any = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
         asked = {"name": "greet", "arguments": {}}
         await first.ask("tools/call", asked, **capabilities)
         question = (await first.answer())["result"]
@@ -374,6 +374,15 @@ def test_a_taken_port_is_one_line_and_nothing_is_started(folder: Path):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_port_that_somebody_takes_in_between_is_told_the_same(monkeypatch):
+    def taken(host: str, port: int) -> list[socket.socket]:
+        raise OSError(98, "Address already in use")
+
+    monkeypatch.setattr("trio_mcp.cli.serve.listen_on", taken)
+    with pytest.raises(CliError, match="the port is taken"):
+        run_parent({"host": "127.0.0.1", "port": 0, "workers": 2, "certfile": None, "keyfile": None})
+
+
 def test_a_lifespan_that_does_not_begin_is_told_once_and_not_tried_again(folder: Path):
     (folder / "broken").touch()
     done = ran("serve", "fixture.py", "--port", "0", "--workers", "3", cwd=folder)
@@ -389,7 +398,7 @@ def test_a_target_that_is_not_there_is_told_once(folder: Path):
 
 
 def test_systems_that_cannot_hand_sockets_down_are_told(monkeypatch):
-    monkeypatch.setattr(module.os, "name", "nt")
+    monkeypatch.setattr(os, "name", "nt")
     with pytest.raises(CliError, match="needs a Unix system") as caught:
         check_platform()
     monkeypatch.undo()
@@ -460,7 +469,7 @@ async def test_a_worker_without_a_parent_lets_the_kernel_bound_its_end(
     grace: float, alarms: list[float], monkeypatch, caplog
 ):
     set_to: list[float] = []
-    monkeypatch.setattr(module.signal, "setitimer", lambda which, seconds: set_to.append(seconds))
+    monkeypatch.setattr(signal, "setitimer", lambda which, seconds: set_to.append(seconds))
     shutdown = Shutdown()
     with trio.fail_after(PATIENCE):
         async with linked() as (worker, parent):

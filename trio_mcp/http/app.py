@@ -99,9 +99,9 @@ class McpApp:
             else:
                 await session_endpoint.delete(self.host, exchange)
         else:
-            await self._not_allowed(exchange)
+            await self._not_allowed(exchange, _ALLOW if self.host.server.settings.sessions else _ALLOW_PER_REQUEST)
 
-    async def _not_allowed(self, exchange: Exchange, allow: tuple[Header, ...] = _ALLOW) -> None:
+    async def _not_allowed(self, exchange: Exchange, allow: tuple[Header, ...]) -> None:
         await respond_error(exchange, 405, INVALID_REQUEST, "Method Not Allowed", headers=allow)
 
     async def _going_away(self, exchange: Exchange, id: RequestId | None = None) -> None:

@@ -55,10 +55,10 @@ async def command(kind: str, folder: Path, workers: int) -> AsyncIterator[Comman
     """Serve with so many processes; those that are left at the end are killed."""
     (folder / "fixture.py").write_text(SERVER)
     if kind == STOCK:
-        arguments = ("--worker-class", "trio", "--workers", str(workers), "--bind", "127.0.0.1:0", "fixture:mcp")
+        arguments = ["--worker-class", "trio", "--workers", str(workers), "--bind", "127.0.0.1:0", "fixture:mcp"]
         module = "hypercorn"
     else:
-        arguments = ("serve", "fixture.py", "--port", "0", "--workers", str(workers or 1))
+        arguments = ["serve", "fixture.py", "--port", "0", "--workers", str(workers or 1)]
         module = "trio_mcp"
     async with started(*arguments, cwd=folder, module=module) as running:
         try:
@@ -108,7 +108,7 @@ async def test_row_10_a_worker_is_killed(kind: str, outcome: Any, tmp_path: Path
         workers = await running.hears_numbers(UP[kind], 2)
         os.kill(workers[0], signal.SIGKILL)
         if kind == STOCK:
-            seen = ("ended", await running.exit_code())
+            seen: Any = ("ended", await running.exit_code())
         else:
             again = await running.hears_numbers(UP[kind], 3)
             assert len(set(again)) == 3
