@@ -304,11 +304,15 @@ async def test_a_signal_to_the_whole_group_and_to_each_process_still_lets_calls_
     async with crew(folder, own_group=True) as command:
         port = await command.port()
         async with await called(port, "wait") as stream:
-            await command.hears("waiting in")
+            (busy,) = await command.hears_numbers(r"waiting in (\d+)", 1)
+            (idle,) = [worker for worker in await command.hears_numbers(UP, 2) if worker != busy]
             os.killpg(command.process.pid, number)
-            for worker in await command.hears_numbers(UP, 2):
-                with suppress(ProcessLookupError):
-                    os.kill(worker, number)
+            os.kill(busy, number)
+            with trio.fail_after(PATIENCE):
+                while alive(idle):  # also in its last moment
+                    with suppress(ProcessLookupError):
+                        os.kill(idle, number)
+                    await trio.lowlevel.checkpoint()
             await command.hears("telling 2 workers to stop")
             (folder / "go").touch()
             assert b'"finished"' in parsed(await until(stream)).body

@@ -17,10 +17,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import msgspec
@@ -80,13 +80,22 @@ async def _supervise(count: int, sockets: Sequence[socket.socket], say: Callable
         announce=lambda banner: say(f"{banner}, {count} workers. Ctrl-C to stop"),
         stopping=inheritance.close_sockets,
     )
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with _signals_taken() as signals:
         async with trio.open_nursery() as supervisor_nursery:
             supervisor_nursery.start_soon(supervisor.obey, signals, name="watch for signals")
             code = await supervisor.run()
             supervisor_nursery.cancel_scope.cancel("the last worker has ended")
     os.close(inheritance.memory)
     return code
+
+
+@contextmanager
+def _signals_taken() -> Iterator[AsyncIterator[int]]:
+    """SIGTERM and SIGINT as an iterator, and afterwards as nothing: the last one must not spoil the exit code."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        yield signals
 
 
 @attrs.frozen
@@ -244,7 +253,7 @@ class Worker:
 
     async def run(self, bounds: Bounds, serve: Callable[[], Awaitable[None]], shutdown: Shutdown) -> None:
         """Serve until the parent says `stop`, or is gone, or a signal comes."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with _signals_taken() as signals:
             async with trio.open_nursery() as worker_nursery:
                 worker_nursery.start_soon(self._obey, bounds, shutdown, name=f"obey the parent of worker {self.number}")
                 worker_nursery.start_soon(_begin_at_signal, signals, shutdown, name="watch for signals")
@@ -285,7 +294,7 @@ def _line(link: socket.socket) -> bytes:
     return data
 
 
-async def _begin_at_signal(signals: Any, shutdown: Shutdown) -> None:
+async def _begin_at_signal(signals: AsyncIterator[int], shutdown: Shutdown) -> None:
     async for number in signals:
         if not shutdown.begin.is_set():
             _log.info("received %s: shutting down", signal.Signals(number).name)
