@@ -175,6 +175,12 @@ async def test_a_worker_that_is_killed_before_it_is_up_is_told_and_is_exit_code_
     assert "worker 1 (process 1000) was killed by SIGKILL before it was up" in caplog.text
 
 
+async def test_a_signal_without_a_name_is_told_by_its_number(autojump_clock, caplog):
+    async with working(1, lambda process: process.die(-40)) as place:
+        assert place.code == 1
+    assert "was killed by signal 40" in caplog.text
+
+
 async def test_a_process_that_the_system_does_not_start_is_told(autojump_clock, caplog):
     async def refuse() -> None:
         await trio.lowlevel.checkpoint()

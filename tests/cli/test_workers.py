@@ -320,6 +320,20 @@ async def test_a_signal_to_the_whole_group_and_to_each_process_still_lets_calls_
         assert "again" not in (await command.said()).partition("(again to hurry)")[2]
 
 
+async def test_ctrl_c_at_the_terminal_while_a_worker_starts_is_quiet(folder: Path):
+    slow = "import time\nsay('importing')\nwhile not Path('go').exists():\n    time.sleep(0.01)\n"
+    (folder / "fixture.py").write_text(SERVER + slow)
+    arguments = ("serve", "fixture.py", "--port", "0", "--workers", "2")
+    async with started(*arguments, cwd=folder, own_group=True) as command:
+        await command.hears("importing")
+        os.killpg(command.process.pid, signal.SIGINT)
+        await command.hears("received SIGINT: telling 1 worker to stop")
+        (folder / "go").touch()
+        assert await command.exit_code() == 0
+        assert "Traceback" not in await command.said()
+        assert command.heard.count("importing") == 1
+
+
 async def test_a_second_signal_hurries_all(folder: Path):
     async with crew(folder) as command:
         port = await command.port()
@@ -422,6 +436,7 @@ def test_a_link_that_makes_no_sense_is_told(value: str, monkeypatch):
     monkeypatch.setenv(LINK, value)
     with pytest.raises(CliError, match="unset it"):
         Worker.inherited()
+    assert LINK not in os.environ  # what this process starts is no worker
 
 
 def test_a_link_without_a_word_is_told(monkeypatch):
@@ -485,6 +500,20 @@ async def test_a_worker_without_a_parent_lets_the_kernel_bound_its_end(
 
 
 # The balance
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_memory_is_shared_with_or_without_a_file(by_file: bool, monkeypatch):
+    if by_file:
+        monkeypatch.delattr(os, "memfd_create")
+    memory = shared_memory(2)
+    assert not os.get_inheritable(memory)
+    one, other = Balance(memory, 1), Balance(memory, 2)
+    os.close(memory)
+    one.holds(5)
+    assert list(other._slots) == [5, ABSENT]
+    one.close()
+    other.close()
 
 
 def test_who_has_more_than_a_sibling_defers_until_that_one_is_gone():

@@ -55,7 +55,10 @@ class Balance:
 
 def shared_memory(count: int) -> int:
     """The descriptor of memory for so many processes, none of which accepts yet."""
-    with tempfile.TemporaryFile() as file:
-        file.write(ABSENT.to_bytes(_WORD, sys.byteorder, signed=True) * count)
-        file.flush()
-        return os.dup(file.fileno())
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("trio-mcp workers")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.write(descriptor, ABSENT.to_bytes(_WORD, sys.byteorder, signed=True) * count)
+    return descriptor

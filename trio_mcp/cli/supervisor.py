@@ -188,15 +188,15 @@ class Supervisor:
 
     def signalled(self, name: str) -> None:
         """The first signal stops, the second hurries, the third kills."""
-        count = len(self._lives)
+        count = f"{len(self._lives)} worker{'' if len(self._lives) == 1 else 's'}"
         if self.stage is Stage.SERVING:
-            _log.info("received %s: telling %d workers to stop (again to hurry)", name, count)
+            _log.info("received %s: telling %s to stop (again to hurry)", name, count)
             self._enter(Stage.STOPPING)
         elif self.stage is Stage.STOPPING:
-            _log.info("received %s again: hurrying %d workers (again to kill)", name, count)
+            _log.info("received %s again: hurrying %s (again to kill)", name, count)
             self._enter(Stage.HURRYING)
         elif self.stage is Stage.HURRYING:
-            _log.warning("received %s a third time: killing %d workers", name, count)
+            _log.warning("received %s a third time: killing %s", name, count)
             self._enter(Stage.KILLING)
 
     # The end
