@@ -6,8 +6,9 @@ back here through `Server.composition`.
 
 import logging
 import signal
+import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from trio_mcp.http.app import McpApp
 from trio_mcp.http.asgi import App, Receive, Scope, Send
 from trio_mcp.http.connection import Limits
 from trio_mcp.http.lifespan import run_lifespan
-from trio_mcp.http.worker import HttpWorker, bind
+from trio_mcp.http.worker import HttpWorker, Load, bind
 from trio_mcp.ops.access_log import AccessLog
 from trio_mcp.ops.cors import Cors
 from trio_mcp.ops.health import Health
@@ -72,6 +73,9 @@ async def serve_http(
     certfile: str | None = None,
     keyfile: str | None = None,
     event_store: EventStore | None = None,
+    sockets: Sequence[socket.socket] | None = None,
+    worker: int | None = None,
+    load: Load | None = None,
     shutdown: Shutdown | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -84,6 +88,9 @@ async def serve_http(
         path: of the endpoint; None: `Settings.path`.
         certfile, keyfile: PEM files, for HTTPS.
         event_store: where events wait for clients that come back.
+        sockets: bound ones to accept from, instead of binding `host` and `port`; they are closed at the end.
+        worker: the number of this process among those that share the sockets, for `/health`.
+        load: where such processes say how many connections they have, so that each gets its part.
         shutdown: what to watch for a graceful end; without it only cancellation ends the server.
 
     Cancellation: connections are cut and calls cancelled and awaited; the lifespan's teardown runs, bounded by
@@ -95,23 +102,25 @@ async def serve_http(
     """
     settings = server.settings
     shutdown = shutdown or Shutdown()
-    runtime = Host(server, event_store=event_store)
+    runtime = Host(server, event_store=event_store, worker=worker)
     access_log = AccessLog() if settings.access_log else None
-    worker = HttpWorker(
+    http_worker = HttpWorker(
         http_app(runtime, path=path, loopback=is_loopback(host)),
         bind(host, port, certfile=certfile, keyfile=keyfile),
         limits=limits_of(settings),
         max_connections=settings.max_connections,
         write_timeout=settings.write_timeout,
         log_access=None if access_log is None else access_log.take,
+        sockets=sockets,
+        load=load,
     )
-    with worker.listening():  # before the lifespan, so that a taken port costs nothing
+    with http_worker.listening():  # before the lifespan, so that a taken port costs nothing
         async with trio.open_nursery() as serve_nursery:
             await _start(runtime, serve_nursery, shutdown)
             if runtime.running:
                 if access_log is not None:
                     serve_nursery.start_soon(access_log.run, name="write the access log")
-                await worker.run(
+                await http_worker.run(
                     shutdown=shutdown.begin,
                     drain=partial(runtime.drain, shutdown.hurry),
                     close_timeout=settings.cleanup_timeout,

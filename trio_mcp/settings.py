@@ -142,6 +142,12 @@ class Settings:
         if value is not None:
             parse_rate(value)
 
+    # Several processes
+
+    #: Whether sessions are kept for HTTP, which live in one process; False: only revisions that need none are served,
+    #: as with `--workers` above 1. Applied in `http.app` and `runtime.host`.
+    sessions: bool = True
+
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:
         if not value.startswith("/"):

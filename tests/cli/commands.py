@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -91,6 +92,18 @@ class Command:
                 assert piece, f"the command ended without saying {text!r}:\n{self.heard}"
                 self.heard += piece.decode()
 
+    async def hears_numbers(self, pattern: str, count: int) -> list[int]:
+        """Wait until a pattern was found so often in whole lines on stderr; the number in each."""
+        assert self.process.stderr is not None
+        with trio.fail_after(PATIENCE):
+            while True:
+                found = re.findall(f"{pattern}.*\n", self.heard)
+                if len(found) >= count:
+                    return [int(number) for number in found]
+                piece = await self.process.stderr.receive_some()
+                assert piece, f"the command ended, and had said {pattern!r} {len(found)} times:\n{self.heard}"
+                self.heard += piece.decode()
+
     async def said(self) -> str:
         """All of stderr, once the command has ended."""
         assert self.process.stderr is not None
@@ -136,7 +149,9 @@ class Command:
 
 
 @asynccontextmanager
-async def started(*arguments: str, cwd: Path, module: str = "trio_mcp") -> AsyncIterator[Command]:
+async def started(
+    *arguments: str, cwd: Path, module: str = "trio_mcp", own_group: bool = False
+) -> AsyncIterator[Command]:
     """Run the command; it is killed if it has not ended by then."""
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", module, *arguments],
@@ -145,6 +160,7 @@ async def started(*arguments: str, cwd: Path, module: str = "trio_mcp") -> Async
         stderr=subprocess.PIPE,
         cwd=cwd,
         env=environment(),
+        process_group=0 if own_group else None,
     )
     try:
         yield Command(process)
@@ -156,6 +172,21 @@ async def started(*arguments: str, cwd: Path, module: str = "trio_mcp") -> Async
         for stream in (process.stdin, process.stdout, process.stderr):
             assert stream is not None
             await stream.aclose()
+
+
+async def gone(number: int) -> None:
+    """Until there is no such process, or only its parent has yet to take note of its end."""
+    with trio.fail_after(PATIENCE):
+        while alive(number):  # noqa: ASYNC110  # it is no child of ours, so nothing tells
+            await trio.sleep(0.01)
+
+
+def alive(number: int) -> bool:
+    """Whether a process runs (by /proc, so that one that has ended and was not waited for does not count)."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def environment() -> dict[str, str]:

@@ -222,6 +222,8 @@ async def served(
     write_timeout: float = 30,
     max_connections: int = 100,
     log: Any = None,
+    sockets: list[socket.socket] | None = None,
+    load: Any = None,
     **limits: Any,
 ) -> AsyncIterator[Served]:
     """An application on our worker, on a port of loopback. It must end by itself once told to."""
@@ -233,6 +235,8 @@ async def served(
         max_connections=max_connections,
         write_timeout=write_timeout,
         log_access=log,
+        sockets=sockets,
+        load=load,
     )
     with trio.fail_after(PATIENCE), worker.listening():
         async with trio.open_nursery() as nursery:

@@ -23,7 +23,8 @@ async def echoed(web: Web, client: str | None = "127.0.0.1", **headers: str) -> 
     named = {name.replace("_", "-"): value for name, value in headers.items()}
 
     def prepare(fetch: Fetch) -> None:
-        fetch.scope |= {"client": client and (client, 40_000), "scheme": named.pop("scheme", "http")}
+        scope: dict[str, Any] = {"client": client and (client, 40_000), "scheme": named.pop("scheme", "http")}
+        fetch.scope.update(scope)
 
     return await web.ask(
         "tools/call", {"name": "echo", "arguments": {"message": "hi"}}, headers=named, prepare=prepare

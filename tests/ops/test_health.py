@@ -31,6 +31,11 @@ async def test_a_server_that_takes_work_is_200(autojump_clock):
         assert fetch.json == {"status": "healthy", "server": "small", "version": "1.0", "sessions": 1, "calls": 1}
 
 
+async def test_one_of_several_processes_says_which_it_is(autojump_clock):
+    async with served(small_server(), wrap=Health, worker=3) as web:
+        assert (await web.fetch("GET", path="/health")).json["worker"] == 3
+
+
 async def test_a_server_that_drains_or_has_stopped_is_503(autojump_clock):
     async with healthy() as web:
         await web.host.drain()

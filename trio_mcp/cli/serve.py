@@ -19,7 +19,11 @@ import trio
 
 from trio_mcp import demo
 from trio_mcp.cli.errors import CANNOT_BEGIN, FAILED, CliError, leaves, told, tracebacks
+from trio_mcp.cli.supervisor import Bounds
 from trio_mcp.cli.target import SHOW_WHERE, load
+from trio_mcp.cli.workers import Worker, check_platform, run_workers
+from trio_mcp.http.worker import listen_on
+from trio_mcp.protocol.revisions import PER_REQUEST_VERSIONS
 from trio_mcp.serve import Shutdown, run_until_signal, serve_http, serve_stdio
 from trio_mcp.server import Lifespan, Server
 
@@ -42,7 +46,14 @@ SETTINGS: Final = {
     "rate_limit": "rate_limit",
 }
 #: Options that mean nothing to a pipe.
-HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SETTINGS if name != "tool_timeout"))
+HTTP_ONLY: Final = (
+    "host",
+    "port",
+    "workers",
+    "certfile",
+    "keyfile",
+    *(name for name in SETTINGS if name != "tool_timeout"),
+)
 
 
 @click.command("serve")
@@ -125,6 +136,15 @@ HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SE
     show_default=True,
     help="Least weight of what is logged, on stderr.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that share the address; one that dies is started again. Sessions live in one process, so with more"
+    f" than one only clients that need none are served (protocol {', '.join(PER_REQUEST_VERSIONS)}).",
+)
 @click.option("--debug", is_flag=True, help="Log at level debug, and show the traceback when something cannot begin.")
 @click.pass_context
 def serve_command(
@@ -141,22 +161,27 @@ def serve_command(
     trio-mcp serve server.py --port 9000
     trio-mcp serve package.module:make_server --transport stdio
     """
-    set_up_logging("debug" if debug else log_level)
     with tracebacks(debug):
+        worker = Worker.inherited()
+        set_up_logging("debug" if debug else log_level, "" if worker is None else f"worker {worker.number} ")
         if transport == "stdio":
             _refuse_http_options(context)
             with redirect_stdout(sys.stderr):  # a lifespan may print before and after the pipe's own guard
                 run_stdio(configured(_server_of(target), options))
+        elif worker is not None:
+            run_as_worker(worker, configured(_server_of(target), options), options)
+        elif options["workers"] > 1:
+            context.exit(run_parent(options))
         else:
             run_http(configured(_server_of(target), options), options)
 
 
-def set_up_logging(level: str) -> None:
-    """Log for people, on stderr."""
+def set_up_logging(level: str, who: str = "") -> None:
+    """Log for people, on stderr; `who` stands before the logger's name."""
     logging.basicConfig(
         stream=sys.stderr,
         level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        format=f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s",
         datefmt="%H:%M:%S",
     )
 
@@ -195,21 +220,56 @@ def run_http(server: Server, options: dict[str, Any]) -> None:
     Raises:
         CliError: it could not begin, or failed.
     """
-    host, port, certfile, keyfile = (options[name] for name in ("host", "port", "certfile", "keyfile"))
-    check_certificate(certfile, keyfile)
-    check_address(host, port)
+    check_certificate(options["certfile"], options["keyfile"])
+    check_address(options["host"], options["port"])
     shutdown, banner = Shutdown(), Banner(server)
+    serve = partial(serve_http, server, **_address(options), shutdown=shutdown, task_status=banner)
+    _run(server, serve, shutdown, begun=lambda: banner.shown)
+
+
+def _address(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in ("host", "port", "certfile", "keyfile")}
+
+
+def run_parent(options: dict[str, Any]) -> int:
+    """Serve Streamable HTTP with several processes until a signal ends it; the exit code.
+
+    The target is not loaded here: what fails in it fails in a worker, and a worker says so.
+
+    Raises:
+        CliError: it could not begin.
+    """
+    host, port = options["host"], options["port"]
+    check_platform()
+    check_certificate(options["certfile"], options["keyfile"])
+    check_address(host, port)
+    try:
+        sockets = listen_on(host, port)
+    except OSError as error:  # somebody was faster
+        raise CliError(f"cannot listen on {host}:{port}: {_why(error)}") from error
+    return run_workers(options["workers"], sockets, partial(click.echo, err=True))
+
+
+def run_as_worker(worker: Worker, server: Server, options: dict[str, Any]) -> None:
+    """Be one of several processes that serve Streamable HTTP.
+
+    Raises:
+        CliError: it could not begin, or failed.
+    """
+    worker.prepare(server)
+    bounds = Bounds.of(server.settings)
+    shutdown, banner = Shutdown(), Banner(server, tell=partial(worker.is_up, bounds=bounds))
     serve = partial(
         serve_http,
         server,
-        host=host,
-        port=port,
-        certfile=certfile,
-        keyfile=keyfile,
+        **_address(options),
+        sockets=worker.sockets,
+        worker=worker.number,
+        load=worker.load,
         shutdown=shutdown,
         task_status=banner,
     )
-    _run(server, serve, shutdown, begun=lambda: banner.shown)
+    _run(server, serve, shutdown, begun=lambda: banner.shown, under=partial(worker.run, bounds))
 
 
 def run_stdio(server: Server) -> None:
@@ -279,10 +339,11 @@ class Banner:
     """A task status that tells people what is served where, once it is."""
 
     server: Server
+    tell: Callable[[str], None] = lambda text: click.echo(f"{text}. Ctrl-C to stop", err=True)
     shown: bool = False
 
     def started(self, value: list[str] | None = None) -> None:
-        """Say it on stderr; the value are the URLs."""
+        """Say it, on stderr or to whoever takes it; the value are the URLs."""
         self.shown = True
         server = self.server
         counts = (
@@ -291,7 +352,7 @@ class Banner:
             _count(len(server.prompts), "prompt"),
         )
         what = f"{server.name} {server.info.version} at {' and '.join(value or ())}"
-        click.echo(f"{what} ({', '.join(counts)}). Ctrl-C to stop", err=True)
+        self.tell(f"{what} ({', '.join(counts)})")
 
 
 def _count(number: int, what: str) -> str:
@@ -313,10 +374,15 @@ class _Watched:
 
 
 def _run(
-    server: Server, serve: Callable[[], Awaitable[None]], shutdown: Shutdown, *, begun: Callable[[], bool]
+    server: Server,
+    serve: Callable[[], Awaitable[None]],
+    shutdown: Shutdown,
+    *,
+    begun: Callable[[], bool],
+    under: Callable[..., Awaitable[None]] = run_until_signal,
 ) -> None:
     try:
-        trio.run(run_until_signal, serve, shutdown)
+        trio.run(under, serve, shutdown)
     except BaseException as error:
         if all(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(error)):
             return  # a Ctrl-C that came after the end, or before the beginning

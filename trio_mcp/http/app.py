@@ -22,11 +22,12 @@ from trio_mcp.http.message import respond_error
 from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE
 from trio_mcp.protocol.headers import PROTOCOL_VERSION, SESSION_ID, is_json
 from trio_mcp.protocol.inbound import era_of, names_per_request
+from trio_mcp.protocol.per_request import without_sessions
 from trio_mcp.protocol.revisions import Era
 from trio_mcp.protocol.session import batch_fault
 from trio_mcp.runtime.host import Host
 from trio_mcp.wire.base import RequestId
-from trio_mcp.wire.jsonrpc import Request, WireError, decode, decode_batch, is_batch
+from trio_mcp.wire.jsonrpc import Message, Request, WireError, decode, decode_batch, is_batch
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
 """What answers one path: whatever its method, and only while the host runs."""
@@ -92,7 +93,9 @@ class McpApp:
     async def _other(self, exchange: Exchange) -> None:
         if exchange.method in ("GET", "DELETE"):
             version = exchange.headers.text(PROTOCOL_VERSION)
-            if names_per_request(version) and SESSION_ID not in exchange.headers:
+            if not self.host.server.settings.sessions or (
+                names_per_request(version) and SESSION_ID not in exchange.headers
+            ):
                 await self._not_allowed(exchange, _ALLOW_PER_REQUEST)
             elif exchange.method == "GET" and self.host.draining:
                 await self._going_away(exchange)
@@ -101,13 +104,18 @@ class McpApp:
             else:
                 await session_endpoint.delete(self.host, exchange)
         else:
-            await self._not_allowed(exchange)
+            await self._not_allowed(exchange, _ALLOW if self.host.server.settings.sessions else _ALLOW_PER_REQUEST)
 
-    async def _not_allowed(self, exchange: Exchange, allow: tuple[Header, ...] = _ALLOW) -> None:
+    async def _not_allowed(self, exchange: Exchange, allow: tuple[Header, ...]) -> None:
         await respond_error(exchange, 405, INVALID_REQUEST, "Method Not Allowed", headers=allow)
 
     async def _going_away(self, exchange: Exchange, id: RequestId | None = None) -> None:
         await respond_error(exchange, 503, UNAVAILABLE, "The server is shutting down", id=id)
+
+    async def _without_sessions(self, exchange: Exchange, message: Message) -> None:
+        error = without_sessions(message, exchange.headers.text(PROTOCOL_VERSION))
+        id = message.id if isinstance(message, Request) else None
+        await respond_error(exchange, 400, error.code, error.message, id=id, data=error.data)
 
     async def _post(self, exchange: Exchange) -> None:
         headers, settings = exchange.headers, self.host.server.settings
@@ -120,7 +128,7 @@ class McpApp:
         try:
             if is_batch(body):
                 messages = decode_batch(body, max_depth=settings.max_depth)
-                if session_id is None or names_per_request(version):
+                if session_id is None or names_per_request(version) or not settings.sessions:
                     raise WireError(INVALID_REQUEST, str(batch_fault(None, len(messages), 0)))
                 if self.host.draining and any(isinstance(message, Request) for message in messages):
                     await self._going_away(exchange)
@@ -141,6 +149,8 @@ class McpApp:
                 return
         if era_of(message, session_id=session_id, version_header=version) is Era.PER_REQUEST:
             await per_request_endpoint.post(self.host, exchange, message)
+        elif not settings.sessions:
+            await self._without_sessions(exchange, message)
         else:
             await session_endpoint.post(self.host, exchange, message)
 

@@ -36,7 +36,7 @@ async def post(host: Host, exchange: Exchange, message: Message) -> None:
             check_notification_headers(exchange.headers, message.method)
             await exchange.respond(202)
             return
-        opened = open_request(message, exchange.headers)
+        opened = open_request(message, exchange.headers, sessions=settings.sessions)
         _check_tool_headers(host, exchange, opened)
         principal = exchange.scope.get("principal", "")
         call = PerRequestCall(host, opened, outlet, headers=exchange.headers, principal=principal)

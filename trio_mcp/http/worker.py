@@ -8,9 +8,9 @@ terminator, calls finish), let connections close, cut what is left.
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -28,6 +28,10 @@ _log = logging.getLogger("trio_mcp.worker")
 Drain = Callable[[], Awaitable[None]]
 
 _HANDSHAKE_SECONDS: Final = 15.0
+#: What a connection may wait at most for a sibling that has fewer: so long, so often (less than a blink, more than what
+#: a sibling on a busy machine needs to wake up).
+_DEFERRING: Final = 0.001
+_DEFERRED_MOST: Final = 4
 _BUSY_TEXT: Final = b"Too many connections: come again.\n"
 _BUSY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n"
@@ -35,11 +39,12 @@ _BUSY: Final = (
 ) % (len(_BUSY_TEXT), _BUSY_TEXT)
 #: What an accept may fail with while the listener is well. No room: it takes time until there is some again.
 _SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-#: The client left already, or the network or a firewall got in between (accept(2): errors of the new socket).
+#: The client left already, or the network or a firewall got in between (accept(2): errors of the new socket), or
+#: another process took the connection.
 _PASSING: Final = frozenset(
     getattr(errno, name)
     for name in (
-        *("ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET"),
+        *("EAGAIN", "ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET"),
         *("EHOSTUNREACH", "EOPNOTSUPP", "ENETUNREACH"),
     )
     if hasattr(errno, name)
@@ -61,6 +66,33 @@ def bind(host: str, port: int, *, certfile: str | None = None, keyfile: str | No
     return config
 
 
+def listen_on(host: str, port: int) -> list[socket.socket]:
+    """Bind and listen, for `HttpWorker(sockets=…)` in this process or in others that inherit them.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    config = bind(host, port)
+    listening = config.create_sockets().insecure_sockets
+    for sock in listening:
+        sock.set_inheritable(False)  # who starts a process says which ones it gets
+        sock.listen(config.backlog)
+    return listening
+
+
+class Load(Protocol):
+    """What several workers on one socket know of each other (see `cli.balance`)."""
+
+    def holds(self, connections: int) -> None:
+        """Say how many connections this one has."""
+
+    def leave(self) -> None:
+        """Say that it accepts no more."""
+
+    def defers(self) -> bool:
+        """Whether another one has fewer, and should take the next."""
+
+
 class HttpWorker:
     """Connections of one application in one process.
 
@@ -68,6 +100,8 @@ class HttpWorker:
         max_connections: beyond them a connection is answered 503 and closed.
         write_timeout: seconds that one chunk may take to a client.
         log_access: takes one record of each request (see `ops.access_log`), or None.
+        sockets: accept from these, which are bound and are closed at the end, instead of binding what `config` says.
+        load: where workers that share `sockets` say how many connections they have, so that each gets its part.
 
     Attributes:
         connections: those on our own lane.
@@ -83,6 +117,8 @@ class HttpWorker:
         max_connections: int = 10_000,
         write_timeout: float = 30,
         log_access: Callable[[tuple[Any, ...]], None] | None = None,
+        sockets: Sequence[socket.socket] | None = None,
+        load: Load | None = None,
     ) -> None:
         self.app = app
         self.config = config
@@ -93,6 +129,8 @@ class HttpWorker:
         self.connections: set[Connection] = set()
         self._max_connections = max_connections
         self._write_timeout = write_timeout
+        self._sockets = sockets
+        self._load = load
         self._listening: list[tuple[socket.socket, Any]] = []
         self._open = 0
         self._closed = trio.lowlevel.ParkingLot()
@@ -108,8 +146,11 @@ class HttpWorker:
             OSError: the address cannot be bound, or the certificate not be read.
         """
         tls = self.config.create_ssl_context()
-        sockets = self.config.create_sockets()
-        pairs = [(sock, tls) for sock in sockets.secure_sockets] + [(sock, None) for sock in sockets.insecure_sockets]
+        if self._sockets is None:
+            made = self.config.create_sockets()
+            pairs = [(sock, tls) for sock in made.secure_sockets] + [(sock, None) for sock in made.insecure_sockets]
+        else:
+            pairs = [(sock, tls) for sock in self._sockets]
         try:
             for sock, _ in pairs:
                 sock.listen(self.config.backlog)
@@ -146,8 +187,11 @@ class HttpWorker:
                     accept_nursery.start_soon(
                         self._accept, sock, tls, worker_nursery, name=f"accept connections on {url}"
                     )
+                self._count(0)
                 task_status.started([url + url_path for url in urls])
                 await shutdown.wait()
+                if self._load is not None:
+                    self._load.leave()
                 accept_nursery.cancel_scope.cancel("the server is shutting down")
             await drain()
             self.closing = True
@@ -175,7 +219,7 @@ class HttpWorker:
         with listener:
             while True:
                 try:
-                    accepted, _ = await listener.accept()
+                    client = await self._next(listener, sock)
                 except OSError as error:
                     if error.errno in _SCARCE:
                         _log.warning("cannot accept a connection for now: %s", error)
@@ -183,9 +227,21 @@ class HttpWorker:
                     elif error.errno not in _PASSING:
                         raise
                     continue
-                client = socket.socket(fileno=accepted.detach())
-                self._open += 1
+                self._count(+1)
                 worker_nursery.start_soon(self._serve, client, tls, name=f"serve connection {client.fileno()}")
+
+    async def _next(self, listener: trio.socket.SocketType, sock: socket.socket) -> socket.socket:
+        if self._load is None:
+            accepted, _ = await listener.accept()
+            return socket.socket(fileno=accepted.detach())
+        await _wait_for_turn(sock, self._load)
+        client, _ = sock.accept()  # does not block: EAGAIN where a sibling was faster
+        return client
+
+    def _count(self, change: int) -> None:
+        self._open += change
+        if self._load is not None:
+            self._load.holds(self._open)
 
     async def _serve(self, sock: socket.socket, tls: Any) -> None:
         """One connection from its first byte to its last. Raises nothing for what the client does."""
@@ -202,7 +258,7 @@ class HttpWorker:
             _log.exception("a connection failed and was closed")
         finally:
             sock.close()
-            self._open -= 1
+            self._count(-1)
             if not self._open:
                 self._closed.unpark_all()
 
@@ -259,6 +315,15 @@ class HttpWorker:
             body_time=self.limits.body_time,
         )
         await handover.run()
+
+
+async def _wait_for_turn(sock: socket.socket, load: Load) -> None:
+    """Wait for a connection, and a moment more while it should be a sibling's."""
+    await trio.lowlevel.wait_readable(sock)
+    for _ in range(_DEFERRED_MOST):
+        if not load.defers():
+            break
+        await trio.sleep(_DEFERRING)
 
 
 def _refuse(sock: socket.socket) -> None:

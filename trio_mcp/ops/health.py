@@ -27,13 +27,15 @@ class Health:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = self._host
         healthy = host.running and not host.draining
-        body = {
+        body: dict[str, str | int] = {
             "status": "healthy" if healthy else "unavailable",
             "server": host.server.name,
             "version": host.server.info.version,
             "sessions": len(host.sessions),
             "calls": len(host.calls),
         }
+        if host.worker is not None:
+            body["worker"] = host.worker
         exchange = Exchange(scope, receive, send, host.server.settings)
         headers = (JSON_TYPE, (b"cache-control", b"no-store"))
         await exchange.respond(200 if healthy else 503, msgspec.json.encode(body), headers)

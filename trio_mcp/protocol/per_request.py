@@ -3,6 +3,7 @@
 It refuses to remember anything from one request to the next.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,9 +16,15 @@ from trio_mcp.protocol.errors import (
 )
 from trio_mcp.protocol.headers import PROTOCOL_VERSION, Headers, check_standard, mismatch
 from trio_mcp.protocol.methods import METHODS, Direction, Method, find_request
-from trio_mcp.protocol.revisions import REVISIONS, SUPPORTED_VERSIONS, Revision
-from trio_mcp.wire.base import CLIENT_CAPABILITIES_KEY, LOG_LEVEL_KEY, PROTOCOL_VERSION_KEY, UNSET, RequestId
-from trio_mcp.wire.jsonrpc import Request
+from trio_mcp.protocol.revisions import (
+    PER_REQUEST_VERSIONS,
+    REVISIONS,
+    WITHOUT_VERSION_HEADER,
+    Revision,
+    supported_versions,
+)
+from trio_mcp.wire.base import CLIENT_CAPABILITIES_KEY, LOG_LEVEL_KEY, PROTOCOL_VERSION_KEY, UNSET, RequestId, Wire
+from trio_mcp.wire.jsonrpc import Message, Request
 from trio_mcp.wire.lifecycle import ClientCapabilities, RequestMeta, RequestParams
 from trio_mcp.wire.logging import SEVERITY
 
@@ -36,8 +43,11 @@ class OpenedRequest(msgspec.Struct, gc=False):
 _BARE = METHODS["server/discover"]
 
 
-def open_request(request: Request, headers: Headers | None) -> OpenedRequest:
+def open_request(request: Request, headers: Headers | None, *, sessions: bool = True) -> OpenedRequest:
     """Check a request's metadata, its headers (HTTP only) and its parameters, in this order.
+
+    Args:
+        sessions: whether revisions that need one are spoken here, too.
 
     Raises:
         McpError: -32602 metadata missing or wrong, -32022 an unsupported revision, -32020 headers that do not agree,
@@ -64,7 +74,7 @@ def open_request(request: Request, headers: Headers | None) -> OpenedRequest:
         name = getattr(params, method.named_by) if fault is None and method.named_by is not None else None
         check_standard(headers, version, request.method, name)
     if revision is None or not known:
-        raise unsupported(version)
+        raise unsupported(version, sessions=sessions)
     row = find_request(request.method, revision, Direction.TO_SERVER)
     if row is None:
         raise method_not_found(request.method)
@@ -86,10 +96,32 @@ def check_notification_headers(headers: Headers, method: str) -> None:
         raise mismatch(f"Mcp-Method is {sent!r} but the body says {method!r}")
 
 
-def unsupported(version: str) -> McpError:
+def unsupported(version: str, *, sessions: bool) -> McpError:
     """-32022 with the revisions that are spoken here (basic/versioning: Protocol Version Negotiation)."""
     return McpError(
         UNSUPPORTED_PROTOCOL_VERSION,
         f"Unsupported protocol version: {version}",
-        {"supported": list(SUPPORTED_VERSIONS), "requested": version},
+        {"supported": list(supported_versions(sessions=sessions)), "requested": version},
+    )
+
+
+class _WantedVersion(Wire):
+    protocol_version: str = WITHOUT_VERSION_HEADER.version
+
+
+def without_sessions(message: Message | None = None, version_header: str | None = None) -> McpError:
+    """-32022 for what needs a session, where none are kept (basic/versioning: Backward Compatibility).
+
+    Clients of that era cannot go on by themselves, so the text is for people.
+    """
+    requested = version_header or WITHOUT_VERSION_HEADER.version
+    if isinstance(message, Request) and message.method == "initialize":
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            requested = msgspec.json.decode(message.params, type=_WantedVersion).protocol_version
+    served = ", ".join(PER_REQUEST_VERSIONS)
+    return McpError(
+        UNSUPPORTED_PROTOCOL_VERSION,
+        f"Unsupported protocol version: {requested} needs a session, and this server keeps none; it serves {served}. "
+        "For sessions, let its operator run one worker (--workers 1), or a proxy with affinity before several such",
+        {"supported": list(PER_REQUEST_VERSIONS), "requested": requested},
     )

@@ -112,6 +112,11 @@ LATEST: Final = V2026_07_28
 WITHOUT_VERSION_HEADER: Final = V2025_03_26
 
 
+def supported_versions(*, sessions: bool) -> tuple[str, ...]:
+    """What a server tells that it speaks, newest first; without sessions only what needs none."""
+    return SUPPORTED_VERSIONS if sessions else PER_REQUEST_VERSIONS
+
+
 def negotiate(requested: str) -> Revision:
     """The revision that `initialize` answers: the one asked for, or the newest with a handshake."""
     revision = REVISIONS.get(requested)

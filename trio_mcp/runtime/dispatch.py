@@ -12,7 +12,7 @@ import trio
 
 from trio_mcp.exceptions import NotFoundError, PromptError, ResourceError, ToolError
 from trio_mcp.protocol.errors import INTERNAL_ERROR, McpError, invalid_params, legal_code, method_not_found
-from trio_mcp.protocol.revisions import SUPPORTED_VERSIONS
+from trio_mcp.protocol.revisions import supported_versions
 from trio_mcp.protocol.shaping import shape
 from trio_mcp.runtime.call import Answer, Call
 from trio_mcp.tools import failure
@@ -121,7 +121,7 @@ def _encoded(call: Call, error: McpError) -> Answer:
 async def _discover(call: Call) -> DiscoverResult:
     server = call.host.server
     return DiscoverResult(
-        supported_versions=list(SUPPORTED_VERSIONS),
+        supported_versions=list(supported_versions(sessions=server.settings.sessions)),
         capabilities=server.capabilities(),
         instructions=server.instructions,
     )

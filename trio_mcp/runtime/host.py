@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from trio_mcp.protocol.errors import UNAVAILABLE, McpError
+from trio_mcp.protocol.per_request import without_sessions
 from trio_mcp.protocol.seal import Sealer
 from trio_mcp.runtime.call import Call
 from trio_mcp.runtime.outlet import Outlet
@@ -31,6 +32,7 @@ class Host:
     Args:
         event_store: where events wait for clients that come back; None keeps them in memory.
         new_session_id: makes session ids: visible ASCII, at least 128 bits that cannot be guessed.
+        worker: the number of this process, where several serve together.
 
     Attributes:
         draining: no new work is taken.
@@ -43,9 +45,11 @@ class Host:
         *,
         event_store: EventStore | None = None,
         new_session_id: Callable[[], str] = lambda: secrets.token_urlsafe(24),
+        worker: int | None = None,
     ) -> None:
         settings = server.settings
         self.server = server
+        self.worker = worker
         if event_store is None:
             event_store = MemoryEventStore(max_events=settings.replay_events, max_bytes=settings.replay_bytes)
         self.event_store: EventStore = event_store
@@ -93,8 +97,11 @@ class Host:
         """Start a session; `pipe` is the outlet of the connection that it is the session of.
 
         Raises:
-            McpError: 503; the server drains, or holds `Settings.max_sessions` sessions.
+            McpError: 503; the server drains, or holds `Settings.max_sessions` sessions. -32022: it keeps none
+                (`Settings.sessions`); a pipe's session lives and ends with the pipe, and may be.
         """
+        if pipe is None and not self.server.settings.sessions:
+            raise without_sessions()
         if self._host_nursery is None or self.draining:
             raise unavailable("The server is shutting down")
         if len(self.sessions) >= self.server.settings.max_sessions:

@@ -3,7 +3,7 @@
 A scenario returns what it saw. What the stock worker does is asserted, too, so that the table stays true: a row that
 a new hypercorn has mended fails here, and our reason for being is one less.
 
-Rows 9 to 11 are about several processes, which this project does not fork (see docs/serving.md).
+Rows 9 to 11 are about several processes: see `test_faults_of_processes`.
 """
 
 import threading
