@@ -1,12 +1,27 @@
 """Every number that a deployment may want to turn, with its unit. Durations are seconds on trio's clock."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import attrs
 
+#: What one port can serve: Streamable HTTP, HTTP+SSE of the first revision, the notifications dialect, direct replies,
+#: WebSocket.
+TRANSPORTS: Final = ("http", "sse", "notifications", "message", "websocket")
+#: How silences of `GET /sse` are broken: by a comment, or by an event that a page can listen to.
+HEARTBEATS: Final = ("comment", "event")
+
 _positive = attrs.validators.gt(0)
 _at_least_one = attrs.validators.ge(1)
+
+
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once, the known ones in the order of `TRANSPORTS`."""
+    if isinstance(names, str):
+        raise ValueError(f"transports is a list of names: transports=[{names!r}]")
+    given = dict.fromkeys(names)
+    return (*(name for name in TRANSPORTS if name in given), *(name for name in given if name not in TRANSPORTS))
 
 
 def _strings(value: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -18,7 +33,7 @@ class Settings:
     """Limits and durations of one server. Each is applied in one place, named here.
 
     Raises:
-        ValueError: a duration or a limit that is not positive.
+        ValueError: a duration or a limit that is not positive, a transport that there is not.
     """
 
     #: Bound on one tool call unless the tool has its own; None: no bound. Applied in `tools`.
@@ -91,6 +106,29 @@ class Settings:
     allowed_origins: tuple[str, ...] | None = attrs.field(default=None, converter=_strings)
     #: Secret for `requestState`, the same in all workers; None: a new one in every process. Applied in `runtime.host`.
     state_secret: bytes | None = attrs.field(default=None, repr=False)
+
+    # Transports and dialects
+
+    #: What is served, by name, of `TRANSPORTS`; a path that is not answers 404. Applied in `serve.http_app`.
+    transports: tuple[str, ...] = attrs.field(default=TRANSPORTS, converter=_in_order)
+    #: Silence after which a comment or an event is sent on a stream of `GET /sse` or `GET /notifications`. Applied in
+    #: `http.http_sse` and `http.notifications`.
+    sse_keepalive: float = attrs.field(default=30, validator=_positive)
+    #: What breaks the silence of `GET /sse`: "comment", or "event" (`heartbeat`). Applied in `http.http_sse`.
+    sse_heartbeat: str = attrs.field(default="comment")
+
+    @transports.validator
+    def _check_transports(self, attribute: object, value: tuple[str, ...]) -> None:
+        unknown = [name for name in value if name not in TRANSPORTS]
+        if unknown:
+            raise ValueError(f"no such transport: {', '.join(map(repr, unknown))}; there are {', '.join(TRANSPORTS)}")
+        if not value:
+            raise ValueError(f"transports is empty, so nothing would be served; there are {', '.join(TRANSPORTS)}")
+
+    @sse_heartbeat.validator
+    def _check_heartbeat(self, attribute: object, value: str) -> None:
+        if value not in HEARTBEATS:
+            raise ValueError(f"sse_heartbeat must be one of {', '.join(HEARTBEATS)}, not {value!r}")
 
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:

@@ -22,6 +22,7 @@ from trio_mcp.cli.errors import CANNOT_BEGIN, FAILED, CliError, leaves, told, tr
 from trio_mcp.cli.target import SHOW_WHERE, load
 from trio_mcp.serve import Shutdown, run_until_signal, serve_http, serve_stdio
 from trio_mcp.server import Lifespan, Server
+from trio_mcp.settings import HEARTBEATS, TRANSPORTS
 
 SECONDS: Final = click.FloatRange(min=0, min_open=True)
 PEM: Final = click.Path(exists=True, dir_okay=False, readable=True)
@@ -36,6 +37,8 @@ SETTINGS: Final = {
     "session_idle": "session_idle",
     "shutdown_grace": "shutdown_grace",
     "access_log": "access_log",
+    "only": "transports",
+    "sse_heartbeat": "sse_heartbeat",
 }
 #: Options that mean nothing to a pipe.
 HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SETTINGS if name != "tool_timeout"))
@@ -89,6 +92,22 @@ HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SE
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     help="How long calls in flight may go on once told to stop; a second Ctrl-C cuts it short.  [default: 5]",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(TRANSPORTS),
+    metavar="NAME",
+    help="Serve only this; may be repeated. http: Streamable HTTP at /mcp. sse: GET /sse and POST /messages."
+    " notifications: GET /notifications and POST /mcp?session_id=. message: POST /message. websocket: /ws."
+    "  [default: all of them]",
+)
+@click.option(
+    "--sse-heartbeat",
+    type=click.Choice(HEARTBEATS),
+    default=None,
+    help="What breaks the silence of GET /sse: a comment, or an event that a page can listen to (connected, then"
+    " heartbeat).  [default: comment]",
 )
 @click.option("--access-log/--no-access-log", default=None, help="Log each HTTP request, at level info.  [default: no]")
 @click.option(

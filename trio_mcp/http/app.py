@@ -43,6 +43,8 @@ class McpApp:
         path: of the endpoint; None: `Settings.path`.
         endpoints: what answers other paths, by path.
         sockets: what takes WebSockets, by path.
+        divert: what answers a POST to the endpoint that another dialect knows for its own; None: this application.
+        streamable: whether there is the endpoint; else its path may be one of `endpoints`, or nothing.
     """
 
     def __init__(
@@ -52,11 +54,14 @@ class McpApp:
         path: str | None = None,
         endpoints: Mapping[str, Endpoint] | None = None,
         sockets: Mapping[str, App] | None = None,
+        divert: Callable[[Exchange], Endpoint | None] | None = None,
+        streamable: bool = True,
     ) -> None:
         self.host = host
-        self.path = (path or host.server.settings.path).rstrip("/") or "/"
+        self.path = ((path or host.server.settings.path).rstrip("/") or "/") if streamable else ""
         self.endpoints = dict(endpoints or {})
         self.sockets = dict(sockets or {})
+        self._divert = divert
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request or one WebSocket."""
@@ -77,14 +82,14 @@ class McpApp:
     async def _serve(self, exchange: Exchange) -> None:
         path = _path(exchange.scope)
         if path != self.path and path not in self.endpoints:
-            text = f"Not Found. The MCP endpoint is {self.path}\n"
-            await exchange.respond(404, text.encode(), (TEXT_TYPE,))
+            await self._not_found(exchange)
         elif not self.host.running:
             await respond_error(exchange, 503, UNAVAILABLE, "The server is not running: run its lifespan")
         elif path != self.path:
             await self.endpoints[path](exchange)
         elif exchange.method == "POST":
-            await self._post(exchange)
+            diverted = None if self._divert is None else self._divert(exchange)
+            await (self._post if diverted is None else diverted)(exchange)
         elif exchange.method in ("GET", "DELETE"):
             version = exchange.headers.text(PROTOCOL_VERSION)
             if names_per_request(version) and SESSION_ID not in exchange.headers:
@@ -97,6 +102,12 @@ class McpApp:
                 await session_endpoint.delete(self.host, exchange)
         else:
             await self._not_allowed(exchange)
+
+    async def _not_found(self, exchange: Exchange) -> None:
+        root = exchange.scope.get("root_path", "")
+        paths = dict.fromkeys(path for path in (self.path, *self.endpoints, *self.sockets) if path)
+        text = f"Not Found. This server has {', '.join(root + path for path in paths)}\n"
+        await exchange.respond(404, text.encode(), (TEXT_TYPE,))
 
     async def _not_allowed(self, exchange: Exchange, allow: tuple[Header, ...] = _ALLOW) -> None:
         await respond_error(exchange, 405, INVALID_REQUEST, "Method Not Allowed", headers=allow)
