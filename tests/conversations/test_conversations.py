@@ -287,6 +287,10 @@ WRONG = {
     "a body is not written": "over http\nC a: GET\nS a: 400 application/json",
     "an exchange is not heard": "over http\nC a: GET",
     "a header is not written": "over http\nC a: PUT\nS a: 405 application/json\n    {'<*>': '<*>'}".replace("'", '"'),
+    "an event's name differs": "over http\nC a: GET /sse\nS a: 200 text/event-stream\n"
+    'S a: event named message\n    "/messages?session_id=<session>"\nC a: drop',
+    "a part of a text differs": "over http\nC a: GET /sse\nS a: 200 text/event-stream\n"
+    'S a: event named endpoint\n    "/message?session_id=<session>"\nC a: drop',
     "a header is written that is not there": "over http\nC a: GET\nS a: 400 application/json\n    Allow: GET\n    {}",
 }
 HTTP_HANDSHAKE = """over http
