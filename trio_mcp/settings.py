@@ -74,7 +74,8 @@ class Settings:
     replay_events: int = attrs.field(default=1024, validator=_at_least_one)
     #: Bytes kept for resumption in one session, oldest dropped first. Applied in `runtime.replay`.
     replay_bytes: int = attrs.field(default=1024 * 1024, validator=_at_least_one)
-    #: What a polling client waits before it comes back. Applied in `http.stream_response`.
+    #: What a client that polls, or lost its stream, waits before it comes back. Applied in `http.stream_response` and
+    #: `http.notifications`.
     retry: float = attrs.field(default=1, validator=attrs.validators.ge(0))
     #: Caching hint of lists, resources and discovery (2026-07-28), sent as `ttlMs`. Applied in `runtime.dispatch`.
     cache_ttl: float = attrs.field(default=0, validator=attrs.validators.ge(0))

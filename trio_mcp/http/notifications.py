@@ -80,7 +80,8 @@ async def get(host: Host, exchange: Exchange) -> None:
 
 async def _write(host: Host, exchange: Exchange, session: Session, fanout: Fanout, reader: Reader) -> None:
     settings = host.server.settings
-    greeting = _encode(session.key, [Frame(f"Connected to session {session.key}".encode(), reader.after)])
+    connected = Frame(f"Connected to session {session.key}".encode(), reader.after)
+    greeting = _event(session.key, connected, b"retry: %d\n" % round(settings.retry * 1000))
     form = Form(silence=settings.sse_keepalive, greeting=greeting, encode=partial(_encode, session.key))
     session.reading(+1)
     try:
@@ -91,10 +92,12 @@ async def _write(host: Host, exchange: Exchange, session: Session, fanout: Fanou
 
 
 def _encode(key: str, frames: list[Frame]) -> bytes:
-    """Unnamed events, the data first; ids name the session, for a browser comes back to a URL that does not."""
-    return b"".join(
-        b"data: %b\nid: %b:%b\n\n" % (frame.data, key.encode(), (frame.event_id or "").encode()) for frame in frames
-    )
+    return b"".join(_event(key, frame) for frame in frames)
+
+
+def _event(key: str, frame: Frame, more: bytes = b"") -> bytes:
+    """An unnamed event, data first; its id names the session, for a browser comes back to a URL that does not."""
+    return b"data: %b\nid: %b:%b\n%b\n" % (frame.data, key.encode(), (frame.event_id or "").encode(), more)
 
 
 async def post(host: Host, exchange: Exchange) -> None:
