@@ -77,7 +77,8 @@ async def test_a_notification_is_accepted_without_a_body(autojump_clock):
 
 async def test_initialize_with_empty_params_gets_the_newest_revision_with_a_handshake(autojump_clock):
     async with serving() as web:
-        for params in ({}, None):
+        nothing: list[Any] = [{}, None]
+        for params in nothing:
             assert (await ask(web, "initialize", params)).result["protocolVersion"] == V2025_11
 
 

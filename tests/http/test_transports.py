@@ -26,7 +26,7 @@ FIRST: dict[str, tuple[str, str, Any]] = {
 
 @asynccontextmanager
 async def serving(*transports: str, **settings: Any) -> AsyncIterator[Web]:
-    server = small_server(**settings, **({"transports": transports} if transports else {}))
+    server = small_server(**settings, transports=transports or TRANSPORTS)
     async with served(server, wrap=lambda app, host: mcp_app(host)) as web:
         yield web
 
@@ -57,8 +57,8 @@ async def test_a_path_that_is_not_served_is_404_and_the_text_lists_those_that_ar
         assert (fetch.status, fetch.headers["content-type"]) == (404, "text/plain; charset=utf-8")
         assert fetch.body == b"Not Found. This server has /mcp, /message\n"
     async with serving("sse", "notifications", path="/here") as web:
-        fetch = web.open("GET", path="/root/x", prepare=lambda f: f.scope.update(root_path="/root"))
-        assert b"has /root/sse, /root/messages, /root/notifications, /root/here\n" in (await fetch.done()).body
+        fetch = web.open("GET", path="/below/x", prepare=lambda f: f.scope.update(root_path="/below"))
+        assert b"has /below/sse, /below/messages, /below/notifications, /below/here\n" in (await fetch.done()).body
 
 
 async def test_without_streamable_http_a_post_must_be_of_a_notifications_session(autojump_clock):

@@ -129,7 +129,7 @@ async def test_leaving_in_the_middle_of_a_call_ends_the_session_and_the_call(tmp
             url = url.replace("/mcp", "/sse")
             async with Client(sse_client(url), mode="legacy") as first, trio.open_nursery() as calls:
 
-                async def leave(*told: Any) -> None:
+                async def leave(progress: float, total: float | None, message: str | None) -> None:
                     calls.cancel_scope.cancel()
 
                 calls.start_soon(partial(first.call_tool, "hang", progress_callback=leave))
