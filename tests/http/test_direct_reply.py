@@ -176,6 +176,7 @@ async def test_what_needs_a_session_or_is_unknown_is_32601(method: str, params: 
     async with serving() as web:
         fetch = await ask(web, method, params, id="u")
         assert (fetch.status, fetch.json["id"], fetch.error["code"]) == (200, "u", -32601)
+        assert ("needs a session" in fetch.error["message"]) is (method not in ("no/such", "echo"))
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,12 @@ def dialect_server(diary: Diary | None = None, **settings: Any) -> Server:
     def refuse() -> ToolResult:
         return ToolResult(content="No.", is_error=True)
 
+    @server.tool
+    async def hasty() -> str:
+        with trio.fail_after(0):
+            await trio.sleep(100)
+        return "never"
+
     @server.tool(timeout=2)
     async def patient() -> str:
         await trio.sleep(100)
@@ -247,6 +253,7 @@ async def test_a_session_without_connections_ends_after_thirty_minutes_and_not_b
         await trio.sleep(1799)
         back = await client.again()
         await trio.sleep(10_000)  # somebody listens
+        assert (await back.ask("ping"))["result"] == {}
         await back.leave()
         await trio.sleep(1801)
         assert not web.host.sessions
@@ -442,6 +449,7 @@ async def test_an_unknown_method_is_32601_on_the_stream(ready: bool, autojump_cl
         ("add", None, -32602, "missing"),
         ("add", {"_meta": 5}, -32602, "_meta"),
         ("patient", None, -32603, "timed out after 2 s"),
+        ("hasty", None, -32603, "gave up"),
     ],
 )
 async def test_a_tool_failure_is_an_error(method: str, params: Any, code: int, text: str, autojump_clock):
@@ -501,7 +509,8 @@ async def test_at_the_drain_calls_are_answered_before_the_streams_end(lane: bool
             await idle.stream.done()
             assert trio.current_time() == began
             assert (await busy.post(request(2, "add", {"a": 1, "b": 1}))).status == 503
-            assert (await web.fetch("GET", path="/notifications")).status == 503
+            for path in ("/notifications", f"/notifications?session_id={busy.id}"):
+                assert (await web.fetch("GET", path=path)).status == 503
             await busy.stream.done()
             await other.stream.done()
         assert idle.stream.complete
