@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import trio.testing
 
 from tests.http.client import V2025_11, Web, request, served
 from tests.http.servers import small_server
@@ -68,7 +69,8 @@ async def test_without_streamable_http_a_post_must_be_of_a_notifications_session
         assert "GET /notifications" in fetch.error["message"]
         assert (await web.fetch("GET")).status == 405
         assert (await web.fetch("DELETE", headers={"mcp-session-id": "x"})).status == 405
-        stream = await web.open("GET", path="/notifications").answered()
+        stream = web.open("GET", path="/notifications")
+        await trio.testing.wait_all_tasks_blocked()
         id = stream.events[0].data.rpartition(" ")[2]
         assert (await web.fetch(path=f"/mcp?session_id={id}", body=request(1, "ping"))).status == 202
 
