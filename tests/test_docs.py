@@ -123,7 +123,8 @@ def test_every_configuration_of_a_client_starts_a_server_that_is_there():
                 name, target, *options = server["args"]
                 assert (name, Path(target).name, options) == ("serve", "server.py", ["--transport", "stdio"])
             else:
-                assert server == {"type": "http", "url": f"http://127.0.0.1:{PORT}/mcp"}
+                path = {"http": "/mcp", "sse": "/sse"}[server["type"]]
+                assert server == {"type": server["type"], "url": f"http://127.0.0.1:{PORT}{path}"}
     assert found >= 2
 
 

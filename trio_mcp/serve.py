@@ -15,8 +15,9 @@ from typing import Any
 import attrs
 import trio
 
-from trio_mcp.http.app import McpApp
-from trio_mcp.http.asgi import App, Receive, Scope, Send
+from trio_mcp.http import direct_reply, http_sse, notifications
+from trio_mcp.http.app import Endpoint, McpApp
+from trio_mcp.http.asgi import App, Exchange, Receive, Scope, Send
 from trio_mcp.http.connection import Limits
 from trio_mcp.http.lifespan import run_lifespan
 from trio_mcp.http.worker import HttpWorker, Load, bind
@@ -52,7 +53,7 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
         loopback: whether it is bound to loopback; None asks each connection.
     """
     settings = host.server.settings
-    app: App = McpApp(host, path=path)
+    app = mcp_app(host, path=path)
     if settings.rate_limit is not None:
         app = RateLimit(app, settings, settings.rate_limit)
     app = OriginGuard(app, host, loopback=loopback, browsers=Cors(app, settings))
@@ -62,6 +63,47 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
     if settings.trusted_proxies:
         app = TrustedProxy(app, settings.trusted_proxies)
     return app
+
+
+def mcp_app(host: Host, *, path: str | None = None) -> App:
+    """The transports and dialects that `Settings.transports` names, each at its paths."""
+    settings = host.server.settings
+    on = set(settings.transports)
+    if not settings.sessions:
+        on -= {"sse", "notifications"}  # they are nothing but sessions
+    own_path = (path or settings.path).rstrip("/") or "/"
+    endpoints: dict[str, Endpoint] = {}
+    sockets: dict[str, App] = {}
+    divert = None
+    if "sse" in on:
+        endpoints[http_sse.SSE_PATH] = partial(http_sse.get, host)
+        endpoints[http_sse.MESSAGES_PATH] = partial(http_sse.post, host)
+    if "notifications" in on:
+        endpoints[notifications.NOTIFICATIONS_PATH] = partial(notifications.get, host)
+        post_to_session = partial(notifications.post, host)
+        if "http" in on:
+            divert = partial(_diverted, post_to_session)
+        else:
+            endpoints[own_path] = post_to_session
+    if "message" in on:
+        endpoints[direct_reply.MESSAGE_PATH] = partial(direct_reply.post, host)
+    return McpApp(host, path=own_path, endpoints=endpoints, sockets=sockets, divert=divert, streamable="http" in on)
+
+
+def _diverted(post_to_session: Endpoint, exchange: Exchange) -> Endpoint | None:
+    return post_to_session if notifications.names_session(exchange) else None
+
+
+def main_path(settings: Settings, path: str | None = None) -> str:
+    """The path that people are told: that of the first transport which is served."""
+    paths = {
+        "http": path or settings.path,
+        "sse": http_sse.SSE_PATH,
+        "notifications": notifications.NOTIFICATIONS_PATH,
+        "message": direct_reply.MESSAGE_PATH,
+        "websocket": "/ws",
+    }
+    return paths[settings.transports[0]]
 
 
 async def serve_http(
@@ -124,7 +166,7 @@ async def serve_http(
                     shutdown=shutdown.begin,
                     drain=partial(runtime.drain, shutdown.hurry),
                     close_timeout=settings.cleanup_timeout,
-                    url_path=path or settings.path,
+                    url_path=main_path(settings, path),
                     task_status=task_status,
                 )
                 runtime.stop()

@@ -3,13 +3,27 @@
 import ipaddress
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import attrs
 
+#: What one port can serve: Streamable HTTP, HTTP+SSE of the first revision, the notifications dialect, direct replies,
+#: WebSocket.
+TRANSPORTS: Final = ("http", "sse", "notifications", "message", "websocket")
+#: How silences of `GET /sse` are broken: by a comment, or by an event that a page can listen to.
+HEARTBEATS: Final = ("comment", "event")
+
 _positive = attrs.validators.gt(0)
 _at_least_one = attrs.validators.ge(1)
+
+
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once, the known ones in the order of `TRANSPORTS`."""
+    if isinstance(names, str):
+        raise ValueError(f"transports is a list of names: transports=[{names!r}]")
+    given = dict.fromkeys(names)
+    return (*(name for name in TRANSPORTS if name in given), *(name for name in given if name not in TRANSPORTS))
 
 
 def _strings(value: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -49,7 +63,7 @@ class Settings:
     """Limits and durations of one server. Each is applied in one place, named here.
 
     Raises:
-        ValueError: a duration or a limit that is not positive.
+        ValueError: a duration or a limit that is not positive, a transport that there is not.
     """
 
     #: Bound on one tool call unless the tool has its own; None: no bound. Applied in `tools`.
@@ -90,7 +104,8 @@ class Settings:
     replay_events: int = attrs.field(default=1024, validator=_at_least_one)
     #: Bytes kept for resumption in one session, oldest dropped first. Applied in `runtime.replay`.
     replay_bytes: int = attrs.field(default=1024 * 1024, validator=_at_least_one)
-    #: What a polling client waits before it comes back. Applied in `http.stream_response`.
+    #: What a client that polls, or lost its stream, waits before it comes back. Applied in `http.stream_response` and
+    #: `http.notifications`.
     retry: float = attrs.field(default=1, validator=attrs.validators.ge(0))
     #: Caching hint of lists, resources and discovery (2026-07-28), sent as `ttlMs`. Applied in `runtime.dispatch`.
     cache_ttl: float = attrs.field(default=0, validator=attrs.validators.ge(0))
@@ -147,6 +162,29 @@ class Settings:
     #: Whether sessions are kept for HTTP, which live in one process; False: only revisions that need none are served,
     #: as with `--workers` above 1. Applied in `http.app` and `runtime.host`.
     sessions: bool = True
+
+    # Transports and dialects
+
+    #: What is served, by name, of `TRANSPORTS`; a path that is not answers 404. Applied in `serve.http_app`.
+    transports: tuple[str, ...] = attrs.field(default=TRANSPORTS, converter=_in_order)
+    #: Silence after which a comment or an event is sent on a stream of `GET /sse` or `GET /notifications`. Applied in
+    #: `http.http_sse` and `http.notifications`.
+    sse_keepalive: float = attrs.field(default=30, validator=_positive)
+    #: What breaks the silence of `GET /sse`: "comment", or "event" (`heartbeat`). Applied in `http.http_sse`.
+    sse_heartbeat: str = attrs.field(default="comment")
+
+    @transports.validator
+    def _check_transports(self, attribute: object, value: tuple[str, ...]) -> None:
+        unknown = [name for name in value if name not in TRANSPORTS]
+        if unknown:
+            raise ValueError(f"no such transport: {', '.join(map(repr, unknown))}; there are {', '.join(TRANSPORTS)}")
+        if not value:
+            raise ValueError(f"transports is empty, so nothing would be served; there are {', '.join(TRANSPORTS)}")
+
+    @sse_heartbeat.validator
+    def _check_heartbeat(self, attribute: object, value: str) -> None:
+        if value not in HEARTBEATS:
+            raise ValueError(f"sse_heartbeat must be one of {', '.join(HEARTBEATS)}, not {value!r}")
 
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import SERVER, call, exchanged, parsed, ran, session, started, until
+from tests.cli.commands import SERVER, call, exchanged, opened, parsed, ran, request, session, started, until
 from trio_mcp import Server, Settings, Shutdown
 from trio_mcp.cli import serve
 from trio_mcp.cli.errors import CliError
@@ -45,6 +45,25 @@ async def test_the_demo_is_served_where_no_target_is_given(tmp_path: Path):
         assert (health.status, health.message["status"]) == (200, "healthy")
         answer = await (await session(port)).call("add", a=2, b=3)
         assert answer.message["result"]["structuredContent"] == {"result": 5}
+
+
+async def test_only_what_is_named_is_served_and_the_banner_says_where(tmp_path: Path):
+    options = ("--only", "sse", "--only", "message", "--sse-heartbeat", "event")
+    async with started("serve", "--port", "0", *options, cwd=tmp_path) as command:
+        assert "/sse (3 tools" in await command.hears("Ctrl-C")
+        port = await command.port()
+        assert (await exchanged(port, "POST", "/message", request("tools/list"))).status == 200
+        answer = await exchanged(port, "POST", "/mcp", request("tools/list"))
+        assert (answer.status, answer.body) == (404, b"Not Found. This server has /sse, /messages, /message\n")
+        stream = await opened(port, "GET", "/sse")
+        async with stream:
+            assert b"event: connected" in await until(stream, b"connected")
+
+
+def test_a_transport_that_there_is_not_is_refused_and_those_that_are_named(tmp_path: Path):
+    ended = ran("serve", "--only", "smtp", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "'http', 'sse', 'notifications', 'message', 'websocket'" in ended.stderr
 
 
 async def test_the_banner_says_what_is_served_and_where(folder: Path):

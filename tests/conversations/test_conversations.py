@@ -14,6 +14,7 @@ from tests.conversations.transcript import Line, Transcript, TranscriptError, di
 from tests.http.client import PATIENCE, Web, served
 from tests.http.fetch import Event, Fetch
 from trio_mcp import Host, Settings
+from trio_mcp.serve import mcp_app
 from trio_mcp.transports.memory import serve_stream
 
 HERE = Path(__file__).parent
@@ -127,7 +128,7 @@ class Exchanged(Conversation):
             self.fetches[line.exchange].drop()
             await trio.testing.wait_all_tasks_blocked()
             return
-        method, _, path = line.words.partition(" ")
+        method, _, path = said(line.words, self.known).partition(" ")
         if line.exchange in self.fetches:
             raise TranscriptError(f"there is an exchange {line.exchange!r} already")
         headers = {name: None if value == "-" else said(value, self.known) for name, value in line.headers.items()}
@@ -162,15 +163,16 @@ class Exchanged(Conversation):
             raise Mismatch(f"a body that is not written: {fetch.body!r}")
 
     def _hear_event(self, line: Line, event: Event, first: str, rest: str) -> None:
-        id, _, retry = rest.partition(" retry ")
+        rest, _, name = f" {rest}".partition(" named ")
+        id, _, retry = rest.strip().partition(" retry ")
         if first != "event":
             raise Mismatch(f"an event, not {line.words!r}: {event.data}")
-        for expected, actual in ((id, event.id), (retry, event.retry)):
-            difference = differs(expected or None, actual, self.known, "the id or retry")
+        for expected, actual in ((id, event.id), (retry, event.retry), (name, event.name)):
+            difference = differs(expected or None, actual, self.known, "the id, retry or name")
             if difference:
                 raise Mismatch(f"{difference}: {event.data}")
         if line.body:
-            self.compare(line.body, json.loads(event.data or "null"))
+            self.compare(line.body, _read(event.data))
         elif event.data:
             raise Mismatch(f"data that is not written: {event.data}")
 
@@ -198,6 +200,14 @@ class Exchanged(Conversation):
                 raise Mismatch(f"{name}: sent after the client had left: {fetch.late}")
 
 
+def _read(data: str) -> Any:
+    """The data of an event: a message, or plain text in the older transports."""
+    try:
+        return json.loads(data or "null")
+    except ValueError:
+        return data
+
+
 def _shown(item: Any) -> str:
     if isinstance(item, Fetch):
         return f"{item.status} {item.headers} {item.body!r}"
@@ -208,7 +218,7 @@ async def replay(transcript: Transcript) -> None:
     """Follow a transcript to its end; raises `Mismatch` where the server differs."""
     server = conversing_server(Settings(**transcript.settings))
     if transcript.over == "http":
-        async with served(server) as web:
+        async with served(server, wrap=lambda app, host: mcp_app(host)) as web:
             exchanged = Exchanged(web)
             await exchanged.follow(transcript)
             exchanged.check_ends()
@@ -277,6 +287,10 @@ WRONG = {
     "a body is not written": "over http\nC a: GET\nS a: 400 application/json",
     "an exchange is not heard": "over http\nC a: GET",
     "a header is not written": "over http\nC a: PUT\nS a: 405 application/json\n    {'<*>': '<*>'}".replace("'", '"'),
+    "an event's name differs": "over http\nC a: GET /sse\nS a: 200 text/event-stream\n"
+    'S a: event named message\n    "/messages?session_id=<session>"\nC a: drop',
+    "a part of a text differs": "over http\nC a: GET /sse\nS a: 200 text/event-stream\n"
+    'S a: event named endpoint\n    "/message?session_id=<session>"\nC a: drop',
     "a header is written that is not there": "over http\nC a: GET\nS a: 400 application/json\n    Allow: GET\n    {}",
 }
 HTTP_HANDSHAKE = """over http

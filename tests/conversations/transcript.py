@@ -19,14 +19,17 @@ speak in turn, `C` the client and `S` the server; what belongs to a line is inde
     S call: 200 text/event-stream
     S call: event <id> retry 1000       (an event with an id, or without; no JSON below: its data is empty)
         {"jsonrpc": "2.0", "method": "…"}
+    S call: event named endpoint        (an event with a name; data that is no JSON stands as a string)
+        "/messages?session_id=<session>"
     S call: comment
     S call: end                         (the stream ends with its terminator)
     C call: drop                        (the client leaves)
     C wait 5                            (seconds pass, on a clock that jumps)
 
-`<name>` in a string of the server is anything, and the same thing wherever it is written again; `<*>` is any value, and
-as a key any further members. Nothing else is forgiven: an answer that is missing or differs fails, and so does one that
-is there and not written, when the client speaks next or at the end. Time passes only where it is said to.
+`<name>` as a string of the server, or in one, is anything, and the same thing wherever it is written again; `<*>` is
+any value, and as a key any further members. Nothing else is forgiven: an answer that is missing or differs fails, and
+so does one that is there and not written, when the client speaks next or at the end. Time passes only where it is said
+to.
 """
 
 import json
@@ -136,6 +139,17 @@ def said(text: str, known: dict[str, str]) -> str:
     return _PLACE.sub(lambda found: json.dumps(known[found[1]])[1:-1], text)
 
 
+def _differs_inside(expected: str, actual: str, known: dict[str, str], where: str) -> str:
+    """As `differs`, of a text with placeholders in it."""
+    names = _PLACE.findall(expected)
+    pattern = "(.+?)".join(map(re.escape, _PLACE.split(expected)[::2]))
+    found = re.fullmatch(pattern, actual)
+    if found is None:
+        return f"{where or 'it'} is {actual!r}, not {expected!r}"
+    pairs = zip(names, found.groups(), strict=True)
+    return next(filter(None, (differs(f"<{name}>", value, known, where) for name, value in pairs)), "")
+
+
 def differs(expected: Any, actual: Any, known: dict[str, str], where: str = "") -> str:
     """How a value is not what was expected, or the empty string; learns what placeholders stand for."""
     if isinstance(expected, str) and (place := _PLACE.fullmatch(expected)):
@@ -147,6 +161,8 @@ def differs(expected: Any, actual: Any, known: dict[str, str], where: str = "") 
         if known.setdefault(name, actual) != actual:
             return f"{where or 'it'} is {actual!r}, but <{name}> was {known[name]!r}"
         return ""
+    if isinstance(expected, str) and isinstance(actual, str) and _PLACE.search(expected):
+        return _differs_inside(expected, actual, known, where)
     if isinstance(expected, dict) and isinstance(actual, dict):
         more = "<*>" in expected
         missing = [key for key in expected if key not in actual and key != "<*>"]

@@ -46,6 +46,7 @@ class Event:
     def __init__(self, fields: dict[str, str]) -> None:
         self.id = fields.get("id")
         self.retry = fields.get("retry")
+        self.name = fields.get("event")
         self.data = fields["data"]
         self.at = trio.current_time()
 
@@ -66,6 +67,7 @@ class Fetch:
     """
 
     def __init__(self, method: str, path: str, headers: list[tuple[bytes, bytes]], body: Sequence[bytes]) -> None:
+        path, _, query = path.partition("?")
         self.scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -74,7 +76,7 @@ class Fetch:
             "scheme": "http",
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query.encode(),
             "root_path": "",
             "headers": headers,
             "client": ("127.0.0.1", 50000),
@@ -250,7 +252,7 @@ class Fetch:
                 continue
             fields = dict(line.split(": ", 1) for line in lines)
             assert len(fields) == len(lines), f"a field twice: {block!r}"
-            assert set(fields) <= {"id", "retry", "data"}, block
+            assert set(fields) <= {"id", "retry", "data", "event"}, block
             self.events.append(Event(fields))
             self.log.append(self.events[-1])
 

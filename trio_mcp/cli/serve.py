@@ -26,6 +26,7 @@ from trio_mcp.http.worker import listen_on
 from trio_mcp.protocol.revisions import PER_REQUEST_VERSIONS
 from trio_mcp.serve import Shutdown, run_until_signal, serve_http, serve_stdio
 from trio_mcp.server import Lifespan, Server
+from trio_mcp.settings import HEARTBEATS, TRANSPORTS
 
 SECONDS: Final = click.FloatRange(min=0, min_open=True)
 PEM: Final = click.Path(exists=True, dir_okay=False, readable=True)
@@ -44,6 +45,8 @@ SETTINGS: Final = {
     "https_redirect": "https_redirect",
     "hsts": "hsts",
     "rate_limit": "rate_limit",
+    "only": "transports",
+    "sse_heartbeat": "sse_heartbeat",
 }
 #: Options that mean nothing to a pipe.
 HTTP_ONLY: Final = (
@@ -127,6 +130,22 @@ HTTP_ONLY: Final = (
     "--rate-limit",
     metavar="RATE",
     help="Requests of one client, such as 10/minute; more are refused with 429.  [default: no limit]",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(TRANSPORTS),
+    metavar="NAME",
+    help="Serve only this; may be repeated. http: Streamable HTTP at /mcp. sse: GET /sse and POST /messages."
+    " notifications: GET /notifications and POST /mcp?session_id=. message: POST /message. websocket: /ws."
+    "  [default: all of them]",
+)
+@click.option(
+    "--sse-heartbeat",
+    type=click.Choice(HEARTBEATS),
+    default=None,
+    help="What breaks the silence of GET /sse: a comment, or an event that a page can listen to (connected, then"
+    " heartbeat).  [default: comment]",
 )
 @click.option("--access-log/--no-access-log", default=None, help="Log each HTTP request, at level info.  [default: no]")
 @click.option(

@@ -45,6 +45,8 @@ class McpApp:
         path: of the endpoint; None: `Settings.path`.
         endpoints: what answers other paths, by path.
         sockets: what takes WebSockets, by path.
+        divert: what answers a POST to the endpoint that another dialect knows for its own; None: this application.
+        streamable: whether there is the endpoint; else its path may be one of `endpoints`, or nothing.
     """
 
     def __init__(
@@ -54,11 +56,14 @@ class McpApp:
         path: str | None = None,
         endpoints: Mapping[str, Endpoint] | None = None,
         sockets: Mapping[str, App] | None = None,
+        divert: Callable[[Exchange], Endpoint | None] | None = None,
+        streamable: bool = True,
     ) -> None:
         self.host = host
-        self.path = (path or host.server.settings.path).rstrip("/") or "/"
+        self.path = ((path or host.server.settings.path).rstrip("/") or "/") if streamable else ""
         self.endpoints = dict(endpoints or {})
         self.sockets = dict(sockets or {})
+        self._divert = divert
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request or one WebSocket."""
@@ -82,13 +87,15 @@ class McpApp:
         if path != self.path:
             path = _path(exchange.scope)
         if path != self.path and path not in self.endpoints:
-            text = f"Not Found. The MCP endpoint is {self.path}\n"
-            return exchange.respond(404, text.encode(), (TEXT_TYPE,))
+            return self._not_found(exchange)
         if not self.host.running:
             return respond_error(exchange, 503, UNAVAILABLE, "The server is not running: run its lifespan")
         if path != self.path:
             return self.endpoints[path](exchange)
-        return self._post(exchange) if exchange.method == "POST" else self._other(exchange)
+        if exchange.method != "POST":
+            return self._other(exchange)
+        diverted = None if self._divert is None else self._divert(exchange)
+        return (diverted or self._post)(exchange)
 
     async def _other(self, exchange: Exchange) -> None:
         if exchange.method in ("GET", "DELETE"):
@@ -105,6 +112,12 @@ class McpApp:
                 await session_endpoint.delete(self.host, exchange)
         else:
             await self._not_allowed(exchange, _ALLOW if self.host.server.settings.sessions else _ALLOW_PER_REQUEST)
+
+    async def _not_found(self, exchange: Exchange) -> None:
+        root = exchange.scope.get("root_path", "")
+        paths = dict.fromkeys(path for path in (self.path, *self.endpoints, *self.sockets) if path)
+        text = f"Not Found. This server has {', '.join(root + path for path in paths)}\n"
+        await exchange.respond(404, text.encode(), (TEXT_TYPE,))
 
     async def _not_allowed(self, exchange: Exchange, allow: tuple[Header, ...]) -> None:
         await respond_error(exchange, 405, INVALID_REQUEST, "Method Not Allowed", headers=allow)

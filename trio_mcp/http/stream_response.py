@@ -4,7 +4,7 @@ A reply stays uncommitted until it is clear: the last answer came first, so it i
 what went wrong; or something else came first, or nothing for `Settings.commit_after`, and it is a stream.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 import trio
@@ -27,6 +27,27 @@ class Style:
 
     statuses: Mapping[int, int]
     polling: bool = False
+
+
+def _encode(frames: list[Frame]) -> bytes:
+    return b"".join(encode_event(frame.data, id=frame.event_id) for frame in frames)
+
+
+@attrs.frozen(kw_only=True)
+class Form:
+    """How a stream looks where it is not that of Streamable HTTP.
+
+    Attributes:
+        greeting: what it begins with.
+        encode: frames to events.
+        keepalive: what breaks a silence.
+        silence: how long that is, in seconds.
+    """
+
+    silence: float
+    greeting: bytes = b""
+    encode: Callable[[list[Frame]], bytes] = _encode
+    keepalive: bytes = KEEPALIVE
 
 
 async def reply(
@@ -79,7 +100,13 @@ async def respond_json(
 
 
 async def stream(
-    exchange: Exchange, outlet: Outlet, settings: Settings, *, polling: bool = False, headers: tuple[Header, ...] = ()
+    exchange: Exchange,
+    outlet: Outlet,
+    settings: Settings,
+    *,
+    polling: bool = False,
+    headers: tuple[Header, ...] = (),
+    form: Form | None = None,
 ) -> None:
     """Write an outlet as events until it closes or parts, with a comment in every silence of `Settings.keepalive`.
 
@@ -89,32 +116,27 @@ async def stream(
     if exchange.gone:
         return
     with outlet.reader() as exchange.reader_scope:
-        await _write_events(exchange, outlet, settings, polling=polling, headers=headers)
+        form = form or Form(silence=settings.keepalive)
+        first = form.greeting
+        if not outlet.committed:
+            event_id = outlet.commit()
+            if polling and event_id is not None:
+                first = encode_event(b"", id=event_id, retry=round(settings.retry * 1000))
+        await exchange.start_stream(headers, first + form.encode(outlet.take()))
+        await _write_events(exchange, outlet, form)
     if not exchange.gone:
         await exchange.finish()
 
 
-async def _write_events(
-    exchange: Exchange, outlet: Outlet, settings: Settings, *, polling: bool, headers: tuple[Header, ...]
-) -> None:
-    first = b""
-    if not outlet.committed:
-        event_id = outlet.commit()
-        if polling and event_id is not None:
-            first = encode_event(b"", id=event_id, retry=round(settings.retry * 1000))
-    await exchange.start_stream(headers, first + _encode(outlet.take()))
+async def _write_events(exchange: Exchange, outlet: Outlet, form: Form) -> None:
     while not outlet.parted:
         frames = outlet.take()
         if frames:
-            await exchange.write(_encode(frames))
+            await exchange.write(form.encode(frames))
         elif outlet.closed:
             break
         else:
-            with trio.move_on_after(settings.keepalive) as silence:
+            with trio.move_on_after(form.silence) as silence:
                 await outlet.wait()
             if silence.cancelled_caught:
-                await exchange.write(KEEPALIVE)
-
-
-def _encode(frames: list[Frame]) -> bytes:
-    return b"".join(encode_event(frame.data, id=frame.event_id) for frame in frames)
+                await exchange.write(form.keepalive)

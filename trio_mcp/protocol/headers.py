@@ -57,6 +57,9 @@ class Headers(Mapping[bytes, bytes]):
     def __getitem__(self, name: bytes) -> bytes:
         return self._values[name].strip(b" \t")
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._values)
 

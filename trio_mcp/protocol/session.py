@@ -157,6 +157,18 @@ class SessionProtocol:
         self.client_capabilities = params.capabilities
         return InitializeReceived(id, params)
 
+    def admit(self, id: RequestId, name: str) -> None:
+        """Take in a request of the peer that is no method of MCP but of a dialect: it needs no handshake.
+
+        Raises:
+            McpError: -32600; the id is in flight, or the session is closed. The state is unchanged.
+        """
+        if self.state is State.CLOSED:
+            raise McpError(INVALID_REQUEST, f"{name} after the end of the session")
+        if id in self.incoming:
+            raise McpError(INVALID_REQUEST, f"Request id {id!r} is still in flight")
+        self.incoming[id] = name
+
     def _demand_operation(self, name: str) -> None:
         if self.state is State.CLOSED:
             raise McpError(INVALID_REQUEST, f"{name} after the end of the session")

@@ -93,8 +93,21 @@ class Host:
 
     # Sessions
 
-    async def open_session(self, *, pipe: Outlet | None = None) -> Session:
-        """Start a session; `pipe` is the outlet of the connection that it is the session of.
+    async def open_session(
+        self,
+        *,
+        pipe: Outlet | None = None,
+        standing: Outlet | None = None,
+        transport: str = "http",
+        key: str | None = None,
+    ) -> Session:
+        """Start a session.
+
+        Args:
+            pipe: the outlet of the connection that it is the session of; nobody else can name it.
+            standing: the outlet on which everything of it goes out; None: each call has its own, and it one more.
+            transport: what it came in by; see `Session`.
+            key: its id; None: a new one.
 
         Raises:
             McpError: 503; the server drains, or holds `Settings.max_sessions` sessions. -32022: it keeps none
@@ -106,8 +119,11 @@ class Host:
             raise unavailable("The server is shutting down")
         if len(self.sessions) >= self.server.settings.max_sessions:
             raise unavailable(f"The server holds {len(self.sessions)} sessions, its limit: try again later")
-        key = self._new_session_id()
-        session = Session(self, key, public_id=None if pipe is not None else key, standing=pipe)
+        key = key or self._new_session_id()
+        if pipe is None:
+            session = Session(self, key, public_id=key, standing=standing, transport=transport)
+        else:
+            session = Session(self, key, public_id=None, standing=pipe, transport="pipe")
         self.sessions[key] = session
         await self._host_nursery.start(self._run_session, session, name=f"run session {key[:8]}")
         return session

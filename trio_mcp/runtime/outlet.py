@@ -135,6 +135,11 @@ class Outlet:
         if self._sleeper is not None:
             self._wake()
 
+    def pass_on(self, frame: Frame) -> None:
+        """Add a frame that was recorded elsewhere."""
+        self._frames.append(frame)
+        self._wake()
+
     def _becomes_stream(self) -> None:
         begin, self.on_stream = self.on_stream, None
         if begin is not None:

@@ -151,7 +151,7 @@ class Pipe:
 
     async def _deliver_batch(self, batch: list[Message | WireError]) -> None:
         expected = sum(isinstance(message, (Request, WireError)) for message in batch)
-        outlet = _BatchOutlet(self._outlet, expected)
+        outlet = BatchOutlet(self._outlet, expected)
         for message in batch:
             if isinstance(message, WireError):
                 outlet.respond(encode_error(message.id, message.code, message.message), message.code)
@@ -220,7 +220,7 @@ class Pipe:
         return call is not None
 
 
-class _BatchOutlet(Outlet):
+class BatchOutlet(Outlet):
     """Gathers the answers of one batch and hands them on as one array; everything else goes straight on."""
 
     def __init__(self, pipe: Outlet, expected: int) -> None:
@@ -231,9 +231,13 @@ class _BatchOutlet(Outlet):
         """Straight on."""
         self._pipe.put(data)
 
-    async def send(self, data: bytes) -> None:
-        """Straight on."""
-        await self._pipe.send(data)
+    async def room(self) -> None:
+        """That of the stream they go out on."""
+        await self._pipe.room()
+
+    async def turn(self) -> None:
+        """That of the stream they go out on."""
+        await self._pipe.turn()
 
     def close(self) -> None:
         """All answers are in: hand them on."""

@@ -10,6 +10,7 @@ It refuses to know HTTP, and to look at other sessions.
 
 import logging
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ from trio_mcp.protocol.events import (
 from trio_mcp.protocol.headers import Headers
 from trio_mcp.protocol.session import SessionProtocol, State
 from trio_mcp.protocol.shaping import shape
+from trio_mcp.runtime.by_name import BY_NAME, call_by_name, read_by_name
 from trio_mcp.runtime.call import NO_HEADERS, Answer, Call, Owner
 from trio_mcp.runtime.dispatch import answer
 from trio_mcp.runtime.outlet import Outlet
@@ -73,6 +75,8 @@ class _Question:
 
 class SessionCall(Call):
     """A call of the session era: it may ask the client while it runs, and outlives its connection."""
+
+    own_methods = MappingProxyType({BY_NAME.name: call_by_name})
 
     __slots__ = ("owed", "session")
 
@@ -130,7 +134,9 @@ class Session:
 
     Args:
         public_id: what clients call it; None on a pipe, where the session is the connection.
-        standing: the outlet for what belongs to no call; a pipe gives its own.
+        standing: the outlet for what belongs to no call; a pipe gives its own. What gives one has the answers of calls
+            go out on it, too.
+        transport: what the session came in by: a name of `settings.TRANSPORTS`, or "pipe". It is unknown to others.
 
     Attributes:
         calls: calls by their request id; a cancelled one stays until it has cleaned up, or its id is used again.
@@ -139,11 +145,21 @@ class Session:
         ended: set when nothing of the session is left.
     """
 
-    def __init__(self, host: SessionOwner, key: str, *, public_id: str | None, standing: Outlet | None = None) -> None:
+    def __init__(
+        self,
+        host: SessionOwner,
+        key: str,
+        *,
+        public_id: str | None,
+        standing: Outlet | None = None,
+        transport: str = "http",
+    ) -> None:
         settings = host.server.settings
         self.host = host
         self.key = key
         self.public_id = public_id
+        self.transport = transport
+        self.answers_on_standing = standing is not None
         self.protocol = SessionProtocol()
         self.history = SessionHistory(host.event_store, key)
         if standing is None:
@@ -207,8 +223,11 @@ class Session:
             self._scope.cancel(reason)
 
     def farewell(self) -> None:
-        """The server goes away: end the standing stream with its terminator; calls in flight keep theirs."""
-        if self.public_id is not None:
+        """The server goes away: end the standing stream with its terminator; calls in flight keep theirs.
+
+        Where the answers to calls go out on the standing stream, it ends with the session, once they are there.
+        """
+        if self.public_id is not None and not (self.answers_on_standing and self.running):
             self.standing.close()
 
     def reading(self, step: int) -> None:
@@ -281,6 +300,17 @@ class Session:
             self._cancel(event)
         elif isinstance(event, Ignored):
             _log.debug("session %s: ignored: %s", self.key, event.why)
+
+    def call_tool(self, request: Request, outlet: Outlet, headers: Headers = NO_HEADERS) -> None:
+        """Take in a request whose method is a tool's name; see `runtime.by_name`. Never waits."""
+        self.last_active = trio.current_time()
+        try:
+            params = read_by_name(request)
+            self.protocol.admit(request.id, request.method)
+        except McpError as error:
+            outlet.respond(encode_error(request.id, error.code, error.message, error.data), error.code)
+            return
+        self._request(RequestReceived(request.id, BY_NAME, params), outlet, headers)
 
     def _initialize(self, event: InitializeReceived, outlet: Outlet) -> None:
         server = self.host.server
