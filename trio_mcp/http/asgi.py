@@ -143,7 +143,7 @@ class Exchange:
                 raise ClientGoneError from error
             return
         sent = [*headers]
-        if status != 204:  # RFC 9110 section 8.6: no length where there is no content
+        if status not in (204, 304):  # RFC 9110 section 8.6: no length where there is no content
             sent.append((b"content-length", str(len(body)).encode("ascii")))
         if self.method == "HEAD":  # RFC 9110 section 9.3.2: the length of what GET would send, and nothing of it
             body = b""
