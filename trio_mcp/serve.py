@@ -7,21 +7,25 @@ back here through `Server.composition`.
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
 import attrs
 import trio
 
-from trio_mcp.http.app import McpApp
+from trio_mcp.http.app import Endpoint, McpApp
 from trio_mcp.http.asgi import App, Receive, Scope, Send
 from trio_mcp.http.connection import Limits
 from trio_mcp.http.lifespan import run_lifespan
 from trio_mcp.http.worker import HttpWorker, bind
+from trio_mcp.ops import openapi
 from trio_mcp.ops.access_log import AccessLog
-from trio_mcp.ops.health import Health
+from trio_mcp.ops.documents import Document, listings
+from trio_mcp.ops.health import OPEN_PATHS, Health
+from trio_mcp.ops.metrics import Metrics
 from trio_mcp.ops.origin import OriginGuard, is_loopback
+from trio_mcp.ops.traffic import CountTraffic, Traffic
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.replay import EventStore
 from trio_mcp.server import Server
@@ -46,9 +50,27 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
         path: of the endpoint; None: `Settings.path`.
         loopback: whether it is bound to loopback; None asks each connection.
     """
-    app: App = McpApp(host, path=path)
+    settings = host.server.settings
+    endpoints: dict[str, Endpoint] = {}
+    traffic = Traffic()
+    if settings.operational_routes:
+        endpoints |= _operational(host, traffic, endpoints, path or settings.path)
+    open_paths = OPEN_PATHS if settings.operational_routes else ()
+    app: App = McpApp(host, path=path, endpoints=endpoints, named=open_paths)
     app = OriginGuard(app, host, loopback=loopback)
-    return Health(app, host)
+    if settings.operational_routes:
+        app = Health(CountTraffic(app, traffic), host, active=lambda: traffic.active)
+    return app
+
+
+def _operational(host: Host, traffic: Traffic, endpoints: Mapping[str, Endpoint], path: str) -> dict[str, Endpoint]:
+    """What tells about the server itself; `endpoints` will hold all that is served beside `path`."""
+    server = host.server
+    found: dict[str, Endpoint] = {**listings(server)}
+    if server.settings.metrics:
+        found["/metrics"] = Metrics(host, traffic)
+    found["/openapi.json"] = Document(server, partial(openapi.document, server, path=path, mounted=endpoints))
+    return found
 
 
 async def serve_http(

@@ -36,6 +36,8 @@ SETTINGS: Final = {
     "session_idle": "session_idle",
     "shutdown_grace": "shutdown_grace",
     "access_log": "access_log",
+    "routes": "operational_routes",
+    "metrics": "metrics",
 }
 #: Options that mean nothing to a pipe.
 HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SETTINGS if name != "tool_timeout"))
@@ -91,6 +93,16 @@ HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SE
     help="How long calls in flight may go on once told to stop; a second Ctrl-C cuts it short.  [default: 5]",
 )
 @click.option("--access-log/--no-access-log", default=None, help="Log each HTTP request, at level info.  [default: no]")
+@click.option(
+    "--routes/--no-routes",
+    default=None,
+    help="Answer /health, /ready, /metrics, /tools, /resources, /prompts and /openapi.json.  [default: yes]",
+)
+@click.option(
+    "--metrics/--no-metrics",
+    default=None,
+    help="Count calls and requests, and show it at /metrics; needs the extra metrics.  [default: yes]",
+)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),

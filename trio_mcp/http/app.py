@@ -4,9 +4,10 @@ Refuses to know how it is served, and which paths there are: `trio_mcp.serve` ch
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from trio_mcp.http import per_request_endpoint, session_endpoint
+from trio_mcp.exceptions import RegistrationError
+from trio_mcp.http import custom_route, per_request_endpoint, session_endpoint
 from trio_mcp.http.asgi import (
     TEXT_TYPE,
     App,
@@ -43,6 +44,10 @@ class McpApp:
         path: of the endpoint; None: `Settings.path`.
         endpoints: what answers other paths, by path.
         sockets: what takes WebSockets, by path.
+        named: paths that others answer in front of this, for the text of a 404.
+
+    Raises:
+        RegistrationError: a custom route has one of these paths.
     """
 
     def __init__(
@@ -52,11 +57,16 @@ class McpApp:
         path: str | None = None,
         endpoints: Mapping[str, Endpoint] | None = None,
         sockets: Mapping[str, App] | None = None,
+        named: Iterable[str] = (),
     ) -> None:
         self.host = host
         self.path = (path or host.server.settings.path).rstrip("/") or "/"
         self.endpoints = dict(endpoints or {})
         self.sockets = dict(sockets or {})
+        self.named = tuple(named)
+        for route in host.server.routes:
+            if route.path in (self.path, *self.endpoints, *self.named):
+                raise RegistrationError(f"the custom route {route.path!r} is served by the server itself")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request or one WebSocket."""
@@ -76,11 +86,14 @@ class McpApp:
 
     async def _serve(self, exchange: Exchange) -> None:
         path = _path(exchange.scope)
-        if path != self.path and path not in self.endpoints:
-            text = f"Not Found. The MCP endpoint is {self.path}\n"
-            await exchange.respond(404, text.encode(), (TEXT_TYPE,))
+        is_ours = path == self.path or path in self.endpoints
+        custom = None if is_ours else self.host.server.routes.find(path)
+        if not is_ours and custom is None:
+            await exchange.respond(404, self._not_found(), (TEXT_TYPE,))
         elif not self.host.running:
             await respond_error(exchange, 503, UNAVAILABLE, "The server is not running: run its lifespan")
+        elif custom is not None:
+            await custom_route.respond(self.host, exchange, path, *custom)
         elif path != self.path:
             await self.endpoints[path](exchange)
         elif exchange.method == "POST":
@@ -97,6 +110,10 @@ class McpApp:
                 await session_endpoint.delete(self.host, exchange)
         else:
             await self._not_allowed(exchange)
+
+    def _not_found(self) -> bytes:
+        others = ", ".join(sorted({*self.endpoints, *self.sockets, *self.named}))
+        return f"Not Found. The MCP endpoint is {self.path}{others and '; there are also '}{others}\n".encode()
 
     async def _not_allowed(self, exchange: Exchange, allow: tuple[Header, ...] = _ALLOW) -> None:
         await respond_error(exchange, 405, INVALID_REQUEST, "Method Not Allowed", headers=allow)

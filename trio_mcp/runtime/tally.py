@@ -1,4 +1,4 @@
-"""`Tally`: what a host has done, in plain numbers: requests by method, tool and outcome, how long they and their ends took.
+"""`Tally`: what a host has done, in plain numbers: requests by method, tool and outcome, and how long they took.
 
 Counting is on the way of every call, so it is a few additions and nothing else. The names it counts under are those of
 known methods and of registered tools; a client cannot make one. It refuses to know how the numbers are shown.
