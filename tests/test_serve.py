@@ -422,7 +422,8 @@ async def test_mounted_without_its_lifespan_it_answers_503_with_what_to_do(autoj
         fetch = await mount.web.call("echo", message="x").done()
         assert fetch.status == 503
         assert "lifespan" in fetch.error["message"]
-        assert (await mount.web.fetch("GET", path="/health")).status == 503
+        assert (await mount.web.fetch("GET", path="/ready")).status == 503
+        assert (await mount.web.fetch("GET", path="/health")).json["state"] == "starting"
 
 
 async def test_as_an_application_host_and_origin_are_checked(autojump_clock):
