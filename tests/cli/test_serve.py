@@ -261,6 +261,21 @@ def test_what_is_given_overrides_the_server_and_nothing_else():
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "lost", "kept"),
+    [
+        ("--no-routes", ["/health", "/ready", "/metrics", "/tools"], []),
+        ("--no-metrics", ["/metrics"], ["/ready", "/tools"]),
+    ],
+)
+async def test_routes_can_be_switched_off(option: str, lost: list[str], kept: list[str], folder: Path):
+    async with started("serve", "fixture.py", "--port", "0", option, cwd=folder) as command:
+        port = await command.port()
+        assert [(await exchanged(port, "GET", path)).status for path in lost] == [404] * len(lost)
+        assert [(await exchanged(port, "GET", path)).status for path in kept] == [200] * len(kept)
+        assert (await (await session(port)).call("greet", name="Ada")).status == 200
+
+
 def test_the_banner_counts_one_as_one(capsys):
     server = Server("s")
     server.register_tool("t", "A tool.", {"type": "object"}, lambda params: "")

@@ -244,7 +244,7 @@ async def test_a_function_that_fails_in_cleaning_up_is_logged_and_stays_cancelle
 
 @pytest.mark.parametrize("own", [True, False])
 async def test_a_function_that_takes_too_long_is_503(own: bool, autojump_clock, lane: bool):
-    server = small_server(**({} if own else {"tool_timeout": 7}))
+    server = small_server(tool_timeout=None if own else 7)
 
     @server.route("/x", timeout=7 if own else None)
     async def x() -> None:

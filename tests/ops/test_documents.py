@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ async def test_the_definitions_are_those_of_the_protocol(autojump_clock):
         return day
 
     async with operational(server) as web:
-        listed = {}
+        listed: dict[str, Any] = {}
         for method in ("tools/list", "resources/list", "resources/templates/list", "prompts/list"):
             listed |= (await web.ask(method).done()).result
         for path, keys in (
@@ -67,8 +68,8 @@ async def test_a_tool_that_comes_or_goes_changes_list_and_tag(autojump_clock):
 
 
 async def test_a_document_is_made_once_for_each_state_of_the_lists(autojump_clock):
-    server, made = small_server(), []
-    document = Document(server, lambda: made.append(1) or {"made": len(made)})
+    server, made = small_server(), count(1)
+    document = Document(server, lambda: {"made": next(made)})
     async with served(server, wrap=lambda app, host: _only(document, server)) as web:
         bodies = [(await web.fetch("GET")).json["made"] for _ in range(3)]
         server.changed("prompts")

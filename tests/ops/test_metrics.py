@@ -1,7 +1,9 @@
 """`/metrics` after real calls of both eras, read by Prometheus' own parser."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +17,12 @@ from tests.http.client import META, V2024, Web, served
 from tests.http.servers import small_server
 from trio_mcp import Server
 from trio_mcp.ops import metrics
+from trio_mcp.ops.metrics import _ERRORS
 from trio_mcp.runtime.tally import MAX_TOOLS
 from trio_mcp.serve import http_app
 from trio_mcp.transports.memory import serve_stream
 
-ASKING = {f"{META}clientCapabilities": {"elicitation": {"form": {}}}}
+ASKING: dict[str, Any] = {f"{META}clientCapabilities": {"elicitation": {"form": {}}}}
 
 
 @asynccontextmanager
@@ -315,3 +318,18 @@ async def test_switched_off_there_is_no_route_and_nothing_is_counted(autojump_cl
 async def test_metrics_are_behind_the_host_check(autojump_clock):
     async with measured() as web:
         assert (await web.fetch("GET", path="/metrics", headers={"host": "rebound.example"})).status == 421
+
+
+async def test_the_page_on_operations_names_every_metric_and_outcome(autojump_clock):
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(mcp_\w+)` \|(.*?)\|", page, re.MULTILINE))
+    async with measured(tool_timeout=100) as web:
+        await web.call("echo", message="hi").done()
+        text = (await web.fetch("GET", path="/metrics")).body.decode()
+    shown = set(re.findall(r"^# HELP (mcp_\w+)", text, re.MULTILINE))
+    assert shown == set(rows)
+    assert {f"`{name}`" for name in _ERRORS} <= set(re.findall(r"`\w+`", page))
+    for sample in Scrape(text).samples:
+        name = re.sub("_(bucket|count|sum)$", "", sample.name)
+        if name in rows:
+            assert set(sample.labels) - {"le"} == set(re.findall(r"`(\w+)`", rows[name])), name
