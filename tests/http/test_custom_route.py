@@ -164,6 +164,7 @@ async def test_a_body_is_bounded(autojump_clock, lane: bool):
         assert (await web.fetch("POST", b"x" * 100, path="/x")).body == b"100"
         fetch = await web.fetch("POST", [b"x" * 60, b"x" * 60], path="/x")
         assert (fetch.status, fetch.headers["connection"]) == (413, "close")
+        assert fetch.body == b"Content Too Large: a body may have 100 bytes\n"
 
 
 # How it ends

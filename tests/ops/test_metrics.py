@@ -124,6 +124,17 @@ async def test_a_call_whose_session_is_ended_is_cancelled(autojump_clock):
         assert seen.value("mcp_cleanup_seconds_sum") == pytest.approx(2)
 
 
+async def test_a_clean_up_counts_from_the_first_cancellation(autojump_clock):
+    async with measured() as web:
+        session = await web.initialize()
+        session.call("stubborn", id=7, seconds=4)
+        await trio.sleep(1)
+        await session.notify("notifications/cancelled", {"requestId": 7})
+        await trio.sleep(3)
+        await session.delete()
+        assert (await scrape(web)).value("mcp_cleanup_seconds_sum") == pytest.approx(4)
+
+
 async def test_a_call_that_asks_for_input_is_no_error(autojump_clock):
     async with measured() as web:
         await web.ask("tools/call", {"name": "ask", "arguments": {}}, meta=ASKING).done()
