@@ -55,6 +55,7 @@ CATCH_ALL_OWNERS = {
     "http/connection.py": "a foreign application failed under our lane: 500, logged once",
     "http/worker.py": "one connection failed: it ends alone, logged once",
     "http/handover.py": "one HTTP/2 stream or foreign connection failed: it ends alone, logged",
+    "http/custom_route.py": "an author's route failed: 500, logged once",
     "http/lifespan.py": "startup failed: told to the foreign server, whose way to say it is a message",
 }
 

@@ -422,7 +422,28 @@ async def test_mounted_without_its_lifespan_it_answers_503_with_what_to_do(autoj
         fetch = await mount.web.call("echo", message="x").done()
         assert fetch.status == 503
         assert "lifespan" in fetch.error["message"]
-        assert (await mount.web.fetch("GET", path="/health")).status == 503
+        assert (await mount.web.fetch("GET", path="/ready")).status == 503
+        assert (await mount.web.fetch("GET", path="/health")).json["state"] == "starting"
+
+
+async def test_over_sockets_an_unchanged_list_is_304_and_the_connection_goes_on():
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            wire = await Wire.to(await serving(nursery, small_server()))
+            wire.path = "/tools"
+            await wire.send("GET")
+            assert await wire.head() == 200
+            tag = wire.headers["etag"]
+            assert b'"echo"' in await wire.body()
+            await wire.send("GET", if_none_match=tag)
+            assert await wire.head() == 304
+            assert {"content-length", "transfer-encoding"}.isdisjoint(wire.headers)
+            wire.path = "/metrics"
+            await wire.send("GET")
+            assert await wire.head() == 200
+            assert b'mcp_http_requests_total{status="3xx"} 1.0' in await wire.body()
+            await wire.aclose()
+            nursery.cancel_scope.cancel()
 
 
 async def test_as_an_application_host_and_origin_are_checked(autojump_clock):

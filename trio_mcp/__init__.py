@@ -6,6 +6,7 @@ from trio_mcp.exceptions import McpError, NotFoundError, PromptError, Registrati
 from trio_mcp.media import Audio, File, Image
 from trio_mcp.protocol.revisions import Revision
 from trio_mcp.returns import AssistantMessage, ToolResult, UserMessage
+from trio_mcp.routes import HttpRequest, HttpResponse
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.replay import EventStore, MemoryEventStore
 from trio_mcp.serve import Shutdown, http_app, serve_http, serve_stdio
@@ -42,6 +43,8 @@ __all__ = [
     "EventStore",
     "File",
     "Host",
+    "HttpRequest",
+    "HttpResponse",
     "Icon",
     "Image",
     "ImageContent",

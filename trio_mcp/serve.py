@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,13 +21,17 @@ from trio_mcp.http.asgi import App, Exchange, Receive, Scope, Send
 from trio_mcp.http.connection import Limits
 from trio_mcp.http.lifespan import run_lifespan
 from trio_mcp.http.worker import HttpWorker, Load, bind
+from trio_mcp.ops import openapi
 from trio_mcp.ops.access_log import AccessLog
 from trio_mcp.ops.cors import Cors
-from trio_mcp.ops.health import Health
+from trio_mcp.ops.documents import Document, listings
+from trio_mcp.ops.health import OPEN_PATHS, Health
 from trio_mcp.ops.https import HttpsOnly
+from trio_mcp.ops.metrics import Metrics
 from trio_mcp.ops.origin import OriginGuard, is_loopback
 from trio_mcp.ops.proxy import TrustedProxy
 from trio_mcp.ops.rate_limit import RateLimit
+from trio_mcp.ops.traffic import CountTraffic, Traffic
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.replay import EventStore
 from trio_mcp.server import Server
@@ -53,11 +57,13 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
         loopback: whether it is bound to loopback; None asks each connection.
     """
     settings = host.server.settings
-    app = mcp_app(host, path=path)
+    traffic = Traffic()
+    app = mcp_app(host, path=path, traffic=traffic)
     if settings.rate_limit is not None:
         app = RateLimit(app, settings, settings.rate_limit)
     app = OriginGuard(app, host, loopback=loopback, browsers=Cors(app, settings))
-    app = Health(app, host)
+    if settings.operational_routes:
+        app = Health(CountTraffic(app, traffic), host, active=lambda: traffic.active)
     if settings.https_redirect or settings.hsts is not None:
         app = HttpsOnly(app, settings)
     if settings.trusted_proxies:
@@ -65,8 +71,8 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
     return app
 
 
-def mcp_app(host: Host, *, path: str | None = None) -> App:
-    """The transports and dialects that `Settings.transports` names, each at its paths."""
+def mcp_app(host: Host, *, path: str | None = None, traffic: Traffic | None = None) -> App:
+    """The transports and dialects that `Settings.transports` names, each at its paths, and what tells about them."""
     settings = host.server.settings
     on = set(settings.transports)
     if not settings.sessions:
@@ -87,7 +93,27 @@ def mcp_app(host: Host, *, path: str | None = None) -> App:
             endpoints[own_path] = post_to_session
     if "message" in on:
         endpoints[direct_reply.MESSAGE_PATH] = partial(direct_reply.post, host)
-    return McpApp(host, path=own_path, endpoints=endpoints, sockets=sockets, divert=divert, streamable="http" in on)
+    if settings.operational_routes:
+        endpoints |= _operational(host, traffic or Traffic(), endpoints, own_path)
+    return McpApp(
+        host,
+        path=own_path,
+        endpoints=endpoints,
+        sockets=sockets,
+        named=OPEN_PATHS if settings.operational_routes else (),
+        divert=divert,
+        streamable="http" in on,
+    )
+
+
+def _operational(host: Host, traffic: Traffic, endpoints: Mapping[str, Endpoint], path: str) -> dict[str, Endpoint]:
+    """What tells about the server itself; `endpoints` will hold all that is served beside `path`."""
+    server = host.server
+    found: dict[str, Endpoint] = {**listings(server)}
+    if server.settings.metrics:
+        found["/metrics"] = Metrics(host, traffic)
+    found["/openapi.json"] = Document(server, partial(openapi.document, server, path=path, mounted=endpoints))
+    return found
 
 
 def _diverted(post_to_session: Endpoint, exchange: Exchange) -> Endpoint | None:

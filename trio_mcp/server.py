@@ -20,6 +20,7 @@ from trio_mcp.exceptions import NotFoundError, RegistrationError
 from trio_mcp.prompts import PromptOptions, RegisteredPrompt, make_prompt
 from trio_mcp.protocol.errors import McpError, invalid_params
 from trio_mcp.resources import RegisteredResource, RegisteredTemplate, ResourceOptions, make_resource
+from trio_mcp.routes import OPERATIONAL_PATHS, TRANSPORT_PATHS, RegisteredRoute, RouteOptions, Routes, make_route
 from trio_mcp.settings import Settings
 from trio_mcp.tools import RegisteredTool, ToolOptions, make_raw_tool, make_tool
 from trio_mcp.wire.base import SERVER_INFO_KEY, JsonObject
@@ -104,6 +105,7 @@ class Server:
         self.templates: dict[str, RegisteredTemplate] = {}
         self.prompts: dict[str, RegisteredPrompt] = {}
         self.completions: dict[tuple[str, str], RegisteredCompletion] = {}
+        self.routes = Routes()
         #: The ASGI application of this server, where it is served as one; `composition` keeps it here.
         self.mounted: Any = None
         #: Counts changes of the lists, so that whoever keeps one knows when it is stale.
@@ -228,6 +230,32 @@ class Server:
         """
         del self.prompts[name]
         self.changed("prompts")
+
+    def route(self, path: str, /, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Let a function answer HTTP requests of a path: `@mcp.route("/report/{name}", methods=["GET"])`.
+
+        `{name}` is a segment of the path, and the parameter of that name; a parameter annotated with `HttpRequest`
+        gets the request. Text, bytes, an `HttpResponse`, None (204), and what JSON can show may be returned. Options
+        as in `RouteOptions`.
+
+        Raises:
+            RegistrationError: the path is taken or reserved, or does not fit the function.
+        """
+        return lambda function: self._returning(function, self.add_route(path, function, **options))
+
+    def add_route(self, path: str, function: Callable[..., Any], **options: Unpack[RouteOptions]) -> RegisteredRoute:
+        """Register a custom route; see `route`."""
+        settings = self.settings
+        reserved = {settings.path, *TRANSPORT_PATHS, *(OPERATIONAL_PATHS if settings.operational_routes else ())}
+        route = make_route(path, function, _known(RouteOptions, options), reserved=reserved)
+        taken = self.routes.taken(route)
+        if taken and self._on_duplicate != "replace":
+            if self._on_duplicate == "ignore":
+                return route
+            raise RegistrationError(f"there is a route {taken[0]} {route.path!r} already")
+        self.routes.add(route)
+        self.changes += 1
+        return route
 
     def completion(self, ref: str, argument: str, /) -> Callable[[F], F]:
         """Suggest values for an argument of a prompt (by its name) or a variable of a template (by its URI template).

@@ -135,6 +135,11 @@ class Settings:
     #: Origins served, such as `https://app.example`, `*` for any; None: those of the allowed hosts. Applied in
     #: `ops.origin`.
     allowed_origins: tuple[str, ...] | None = attrs.field(default=None, converter=_strings)
+    # Operational routes and metrics
+    #: Whether /health, /ready, /metrics, /tools, /resources, /prompts and /openapi.json are there. Applied in `serve`.
+    operational_routes: bool = True
+    #: Whether calls and requests are counted and /metrics shows it (extra `metrics`). Applied in `serve`.
+    metrics: bool = True
     #: Secret for `requestState`, the same in all workers; None: a new one in every process. Applied in `runtime.host`.
     state_secret: bytes | None = attrs.field(default=None, repr=False)
 

@@ -119,7 +119,11 @@ class RegisteredTool:
         except ToolError as error:
             return failure(str(error))
         assert timeout_scope.cancelled_caught
-        return failure(f"{self.name} timed out after {seconds:g} s")
+        return OverdueResult(content=[TextContent(f"{self.name} timed out after {seconds:g} s")], is_error=True)
+
+
+class OverdueResult(CallToolResult):
+    """A failure because the tool's time was up; on the wire it is like any other."""
 
 
 def failure(text: str) -> CallToolResult:

@@ -54,7 +54,8 @@ async def test_only_what_is_named_is_served_and_the_banner_says_where(tmp_path: 
         port = await command.port()
         assert (await exchanged(port, "POST", "/message", request("tools/list"))).status == 200
         answer = await exchanged(port, "POST", "/mcp", request("tools/list"))
-        assert (answer.status, answer.body) == (404, b"Not Found. This server has /sse, /messages, /message\n")
+        assert answer.status == 404
+        assert answer.body.startswith(b"Not Found. This server has /sse, /messages, /message, /tools")
         stream = await opened(port, "GET", "/sse")
         async with stream:
             assert b"event: connected" in await until(stream, b"connected")
@@ -278,6 +279,21 @@ def test_what_is_given_overrides_the_server_and_nothing_else():
     assert server.settings == Settings(
         session_idle=7, path="/own", tool_timeout=9.5, json_response=True, allowed_hosts=("a", "b"), shutdown_grace=0
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "lost", "kept"),
+    [
+        ("--no-routes", ["/health", "/ready", "/metrics", "/tools"], []),
+        ("--no-metrics", ["/metrics"], ["/ready", "/tools"]),
+    ],
+)
+async def test_routes_can_be_switched_off(option: str, lost: list[str], kept: list[str], folder: Path):
+    async with started("serve", "fixture.py", "--port", "0", option, cwd=folder) as command:
+        port = await command.port()
+        assert [(await exchanged(port, "GET", path)).status for path in lost] == [404] * len(lost)
+        assert [(await exchanged(port, "GET", path)).status for path in kept] == [200] * len(kept)
+        assert (await (await session(port)).call("greet", name="Ada")).status == 200
 
 
 def test_the_banner_counts_one_as_one(capsys):

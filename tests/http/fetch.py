@@ -27,6 +27,10 @@ class Lane:
             cancel("the client disconnected")
         self.callbacks.append(cancel)
 
+    @property
+    def status(self) -> int:
+        return self._fetch.status
+
     async def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         await self._fetch.send({"type": "http.response.start", "status": status, "headers": headers})
         await self._fetch.send({"type": "http.response.body", "body": body})

@@ -27,7 +27,7 @@ FIRST: dict[str, tuple[str, str, Any]] = {
 
 @asynccontextmanager
 async def serving(*transports: str, **settings: Any) -> AsyncIterator[Web]:
-    server = small_server(**settings, transports=transports or TRANSPORTS)
+    server = small_server(**settings, transports=transports or TRANSPORTS, operational_routes=False)
     async with served(server, wrap=lambda app, host: mcp_app(host)) as web:
         yield web
 

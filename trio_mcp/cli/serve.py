@@ -47,6 +47,8 @@ SETTINGS: Final = {
     "rate_limit": "rate_limit",
     "only": "transports",
     "sse_heartbeat": "sse_heartbeat",
+    "routes": "operational_routes",
+    "metrics": "metrics",
 }
 #: Options that mean nothing to a pipe.
 HTTP_ONLY: Final = (
@@ -148,6 +150,16 @@ HTTP_ONLY: Final = (
     " heartbeat).  [default: comment]",
 )
 @click.option("--access-log/--no-access-log", default=None, help="Log each HTTP request, at level info.  [default: no]")
+@click.option(
+    "--routes/--no-routes",
+    default=None,
+    help="Answer /health, /ready, /metrics, /tools, /resources, /prompts and /openapi.json.  [default: yes]",
+)
+@click.option(
+    "--metrics/--no-metrics",
+    default=None,
+    help="Count calls and requests, and show it at /metrics; needs the extra metrics.  [default: yes]",
+)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),

@@ -4,9 +4,10 @@ Refuses to know how it is served, and which paths there are: `trio_mcp.serve` ch
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from trio_mcp.http import per_request_endpoint, session_endpoint
+from trio_mcp.exceptions import RegistrationError
+from trio_mcp.http import custom_route, per_request_endpoint, session_endpoint
 from trio_mcp.http.asgi import (
     TEXT_TYPE,
     App,
@@ -47,6 +48,10 @@ class McpApp:
         sockets: what takes WebSockets, by path.
         divert: what answers a POST to the endpoint that another dialect knows for its own; None: this application.
         streamable: whether there is the endpoint; else its path may be one of `endpoints`, or nothing.
+        named: paths that others answer in front of this, for the text of a 404.
+
+    Raises:
+        RegistrationError: a custom route has one of these paths.
     """
 
     def __init__(
@@ -58,12 +63,17 @@ class McpApp:
         sockets: Mapping[str, App] | None = None,
         divert: Callable[[Exchange], Endpoint | None] | None = None,
         streamable: bool = True,
+        named: Iterable[str] = (),
     ) -> None:
         self.host = host
         self.path = ((path or host.server.settings.path).rstrip("/") or "/") if streamable else ""
         self.endpoints = dict(endpoints or {})
         self.sockets = dict(sockets or {})
         self._divert = divert
+        self.named = tuple(named)
+        for route in host.server.routes:
+            if route.path in (self.path, *self.endpoints, *self.named):
+                raise RegistrationError(f"the custom route {route.path!r} is served by the server itself")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request or one WebSocket."""
@@ -86,10 +96,14 @@ class McpApp:
         path = exchange.path
         if path != self.path:
             path = _path(exchange.scope)
-        if path != self.path and path not in self.endpoints:
+        is_ours = path == self.path or path in self.endpoints
+        custom = None if is_ours else self.host.server.routes.find(path)
+        if not is_ours and custom is None:
             return self._not_found(exchange)
         if not self.host.running:
             return respond_error(exchange, 503, UNAVAILABLE, "The server is not running: run its lifespan")
+        if custom is not None:
+            return custom_route.respond(self.host, exchange, path, *custom)
         if path != self.path:
             return self.endpoints[path](exchange)
         if exchange.method != "POST":
@@ -115,7 +129,7 @@ class McpApp:
 
     async def _not_found(self, exchange: Exchange) -> None:
         root = exchange.scope.get("root_path", "")
-        paths = dict.fromkeys(path for path in (self.path, *self.endpoints, *self.sockets) if path)
+        paths = dict.fromkeys(path for path in (self.path, *self.endpoints, *self.sockets, *self.named) if path)
         text = f"Not Found. This server has {', '.join(root + path for path in paths)}\n"
         await exchange.respond(404, text.encode(), (TEXT_TYPE,))
 

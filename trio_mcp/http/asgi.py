@@ -151,7 +151,7 @@ class Exchange:
 
     async def _respond_by_messages(self, status: int, body: bytes, headers: Iterable[Header]) -> None:
         sent = [*headers]
-        if status != 204:  # RFC 9110 section 8.6: no length where there is no content
+        if status not in (204, 304):  # RFC 9110 section 8.6: no length where there is no content
             sent.append((b"content-length", str(len(body)).encode("ascii")))
         if self.method == "HEAD":  # RFC 9110 section 9.3.2: the length of what GET would send, and nothing of it
             body = b""
@@ -285,6 +285,11 @@ class _RelayedLane:
         self.on_gone = lane.on_gone
         self.spawn = lane.spawn
         self.whole_body = lane.whole_body
+
+    @property
+    def status(self) -> int:
+        status: int = self._lane.status
+        return status
 
     def respond(self, status: int, headers: tuple[Header, ...], body: bytes) -> Awaitable[None]:
         if self._on_status is not None:

@@ -389,6 +389,11 @@ class Connection:
             await self._gone.wait()
         return {"type": "http.disconnect"}
 
+    @property
+    def status(self) -> int:
+        """The status of the response in hand; 0: it has not begun."""
+        return 0 if self._response is None else self._response.status
+
     def answered(self) -> None:
         """The response is complete: nobody needs to wait in `receive` for the client to leave (ASGI: Disconnect)."""
         if self._gone is not None and not self._gone.is_set():

@@ -17,7 +17,7 @@ from trio_mcp.runtime.dispatch import answer
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.outlet import Outlet
 from trio_mcp.runtime.per_request import PerRequestCall
-from trio_mcp.wire.jsonrpc import Message, Notification, Response
+from trio_mcp.wire.jsonrpc import Message, Notification, Request, Response
 
 _STYLE: Final = Style(statuses=PER_REQUEST_STATUS)
 
@@ -43,6 +43,8 @@ async def post(host: Host, exchange: Exchange, message: Message) -> None:
     except McpError as error:
         status = PER_REQUEST_STATUS.get(error.code, 400)
         id = None if isinstance(message, Notification) else message.id
+        if host.tally is not None and isinstance(message, Request):
+            host.tally.instant(message.method, "refused")
         await respond_error(exchange, status, error.code, error.message, id=id, data=error.data)
         return
     listening = opened.method.name == "subscriptions/listen"

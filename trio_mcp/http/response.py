@@ -88,7 +88,7 @@ class Response:
         ):
             self.keep_alive = False
             head += _CLOSE
-        length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
+        length = b"" if status in (204, 304) else b"content-length: %d\r\n" % len(body)
         date = _date_line()
         await self._connection.bytes.write(head + length + date + (b"" if request.method == "HEAD" else body))
 

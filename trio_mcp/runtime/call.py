@@ -30,10 +30,11 @@ NO_HEADERS: Final = Headers(())
 
 
 class Answer(NamedTuple):
-    """An encoded response, and the code where it is an error."""
+    """An encoded response, the code where it is an error, and what it counts as (`runtime.tally`)."""
 
     data: bytes
     error_code: int | None = None
+    outcome: str = "ok"
 
 
 class Owner(Protocol):
@@ -46,8 +47,8 @@ class Owner(Protocol):
         """A call is about to run; told before its task is scheduled, so that a drain cannot overlook it."""
         ...
 
-    def call_ended(self, call: "Call") -> None:
-        """A call has ended, answered or not."""
+    def call_ended(self, call: "Call", outcome: str) -> None:
+        """A call has ended, answered or not; `outcome` is that of its answer, or "cancelled"."""
         ...
 
     def publish(self, kind: str, uri: str | None = None) -> None:
@@ -61,6 +62,7 @@ class Call(ABC):
     Attributes:
         began: when it was taken in, on trio's clock.
         scope: everything the call does happens under it; cancelling it, with a reason, ends the call.
+        cancelled_at: when it was told to end without an answer, on trio's clock; None: it was not.
         answered: the answer is out; nothing more may be sent for it.
         own_methods: what only this era's calls can do, beside `dispatch.HANDLERS`.
     """
@@ -71,6 +73,7 @@ class Call(ABC):
         "_headers",
         "answered",
         "began",
+        "cancelled_at",
         "client_capabilities",
         "client_info",
         "context",
@@ -111,6 +114,7 @@ class Call(ABC):
         self.began = trio.current_time()
         self.session_id = session_id
         self.scope = trio.CancelScope()
+        self.cancelled_at: float | None = None
         self.answered = False
         meta = params.meta
         self.progress_token: ProgressToken | None = None if meta is None else meta.progress_token
@@ -141,11 +145,13 @@ class Call(ABC):
         finally:
             self.answered = True
             del self.context  # call and context hold each other: let both go now, not at some collection
-            self.host.call_ended(self)
+            self.host.call_ended(self, "cancelled" if outcome is None else outcome.outcome)
             self.finish(outcome)
 
     def cancel(self, reason: str) -> None:
         """End the call without an answer."""
+        if self.cancelled_at is None:
+            self.cancelled_at = trio.current_time()
         self.scope.cancel(reason)
 
     def unanswered(self) -> Answer | None:

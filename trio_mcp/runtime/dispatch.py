@@ -15,7 +15,7 @@ from trio_mcp.protocol.errors import INTERNAL_ERROR, McpError, invalid_params, l
 from trio_mcp.protocol.revisions import supported_versions
 from trio_mcp.protocol.shaping import shape
 from trio_mcp.runtime.call import Answer, Call
-from trio_mcp.tools import failure
+from trio_mcp.tools import OverdueResult, failure
 from trio_mcp.wire.base import UNSET
 from trio_mcp.wire.completion import CompleteResult, Completion
 from trio_mcp.wire.jsonrpc import encode_error, encode_result
@@ -37,7 +37,8 @@ async def answer(call: Call) -> Answer:
         if handler is None:
             raise method_not_found(call.method.name)
         result = await handler(call)
-        return Answer(encode_result(call.id, finished(call, result)))
+        data = encode_result(call.id, finished(call, result))
+        return Answer(data, None, _outcome(result) if getattr(result, "is_error", False) else "ok")
     except (Exception, SystemExit) as error:  # a function's exit() must not take the server along
         return _failed(call, error)
     except BaseExceptionGroup as group:  # of a nursery: exits, or what a clean-up raised beside Cancelled
@@ -79,19 +80,24 @@ def _shown(call: Call, error: BaseException) -> Answer | None:
     leaves = _leaves(error)
     if call.method.name == "tools/call" and all(isinstance(leaf, trio.TooSlowError) for leaf in leaves):
         result = failure(f"{call.params.name} gave up: what it waited for took too long")
-        return Answer(encode_result(call.id, finished(call, result)))
+        return Answer(encode_result(call.id, finished(call, result)), None, "timeout")
     shown = [leaf for leaf in leaves if isinstance(leaf, (McpError, ToolError, ResourceError, PromptError))]
     if len(shown) < len(leaves):
         return None
     first = shown[0]
     if call.method.name == "tools/call" and all(isinstance(leaf, ToolError) for leaf in shown):
         result = failure("\n".join(str(leaf) for leaf in shown))
-        return Answer(encode_result(call.id, finished(call, result)))
+        return Answer(encode_result(call.id, finished(call, result)), None, "failed")
     if isinstance(first, McpError):
         return _encoded(call, first)
     if isinstance(first, NotFoundError):
         return _encoded(call, McpError(call.revision.resource_not_found_code, str(first), {"uri": first.uri}))
     return _encoded(call, McpError(INTERNAL_ERROR, str(first)))
+
+
+def _outcome(result: Any) -> str:
+    """What a tool's result with `isError` counts as."""
+    return "timeout" if isinstance(result, OverdueResult) else "failed"
 
 
 def _log_failure(call: Call, error: BaseException) -> None:
@@ -112,7 +118,7 @@ def _encoded(call: Call, error: McpError) -> Answer:
     except (TypeError, ValueError, RecursionError):
         _log.exception("the data of an error is not JSON-able")
         data = encode_error(call.id, code, error.message, UNSET)
-    return Answer(data, code)
+    return Answer(data, code, "error")
 
 
 # Methods

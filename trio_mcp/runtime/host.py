@@ -21,6 +21,7 @@ from trio_mcp.runtime.outlet import Outlet
 from trio_mcp.runtime.replay import EventStore, MemoryEventStore
 from trio_mcp.runtime.session import Session
 from trio_mcp.runtime.subscriptions import Subscriptions
+from trio_mcp.runtime.tally import Tally
 from trio_mcp.server import Server
 
 _log = logging.getLogger("trio_mcp.host")
@@ -37,6 +38,9 @@ class Host:
     Attributes:
         draining: no new work is taken.
         running: between the lifespan's start and its end.
+        began: when `run` was called, on trio's clock; None: it was not.
+        sessions_opened: how many there have been.
+        tally: where calls are counted; None: nowhere. Whoever shows the numbers puts it here.
     """
 
     def __init__(
@@ -60,6 +64,9 @@ class Host:
         self.lifespan: Any = None
         self.running = False
         self.draining = False
+        self.began: float | None = None
+        self.sessions_opened = 0
+        self.tally: Tally | None = None
         self._new_session_id = new_session_id
         self._host_nursery: trio.Nursery | None = None  # of run(), while it runs
         self._token: trio.lowlevel.TrioToken | None = None
@@ -73,7 +80,8 @@ class Host:
         Cancellation: sessions and calls are cancelled and awaited, and the lifespan's teardown still runs, for at
         most `Settings.cleanup_timeout`.
         """
-        self._epoch = time.time() - trio.current_time()
+        self.began = trio.current_time()
+        self._epoch = time.time() - self.began
         self._token = trio.lowlevel.current_trio_token()
         async with _entered(self.server) as self.lifespan:
             stop_observing = self.server.observe(self.publish)
@@ -125,6 +133,7 @@ class Host:
         else:
             session = Session(self, key, public_id=None, standing=pipe, transport="pipe")
         self.sessions[key] = session
+        self.sessions_opened += 1
         await self._host_nursery.start(self._run_session, session, name=f"run session {key[:8]}")
         return session
 
@@ -156,9 +165,11 @@ class Host:
         """Count a call in."""
         self.calls[call] = None
 
-    def call_ended(self, call: Call) -> None:
+    def call_ended(self, call: Call, outcome: str) -> None:
         """Count a call out."""
         self.calls.pop(call, None)
+        if self.tally is not None:
+            self.tally.ended(call, outcome)
         if not self.calls and self._quiet is not None:
             self._quiet.set()
 

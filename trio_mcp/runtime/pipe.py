@@ -189,6 +189,8 @@ class Pipe:
                 raise McpError(TOO_MANY_REQUESTS, f"Too many requests in flight ({self._running})")
             call = PerRequestCall(self._host, open_request(request, None), outlet)
         except McpError as error:
+            if self._host.tally is not None:
+                self._host.tally.instant(request.method, "refused")
             outlet.respond(encode_error(request.id, error.code, error.message, error.data), error.code)
             return
         self._calls[request.id] = call

@@ -34,6 +34,7 @@ from trio_mcp.runtime.dispatch import answer
 from trio_mcp.runtime.outlet import Outlet
 from trio_mcp.runtime.replay import EventStore, SessionHistory
 from trio_mcp.runtime.subscriptions import CHANGED, Subscriptions
+from trio_mcp.runtime.tally import Tally
 from trio_mcp.wire.base import RequestId, Result
 from trio_mcp.wire.jsonrpc import (
     ErrorBody,
@@ -60,6 +61,7 @@ class SessionOwner(Owner, Protocol):
 
     subscriptions: Subscriptions
     event_store: EventStore
+    tally: Tally | None
 
 
 class _Question:
@@ -119,7 +121,7 @@ class SessionCall(Call):
         session.call_finished(self)
         if self.owed:
             session.protocol.answer(self.id)
-            data, error_code = outcome or Answer(
+            data, error_code, _ = outcome or Answer(
                 encode_error(self.id, UNAVAILABLE, "The session ended before this was done"), UNAVAILABLE
             )
             self.outlet.respond(data, error_code)
@@ -219,6 +221,8 @@ class Session:
     def end(self, reason: str = "the server goes away") -> None:
         """End the session and everything in it; `ended` tells when that is done."""
         self.ending = True
+        for call in tuple(self.calls.values()):
+            call.cancel(reason)
         if self._scope is not None:
             self._scope.cancel(reason)
 
@@ -284,6 +288,7 @@ class Session:
             event = self.protocol.receive(message)
         except McpError as error:
             assert isinstance(message, Request)
+            self._count(message.method, "refused")
             outlet.respond(encode_error(message.id, error.code, error.message, error.data), error.code)
             return
         if isinstance(event, RequestReceived):
@@ -321,6 +326,7 @@ class Session:
             server_info=server.info,
             instructions=server.instructions,
         )
+        self._count("initialize")
         outlet.respond(
             encode_result(event.id, shape(result, self.protocol.revision, stamp={}, ttl_ms=0, cache_scope=""))
         )
@@ -330,10 +336,12 @@ class Session:
         if quick is not None:
             quick(self, event.params)
             self.protocol.answer(event.id)
+            self._count(event.method.name)
             outlet.respond(encode_result(event.id, Result()))
             return
         if self.running >= self.host.server.settings.max_requests_per_session or self._spawn is None:
             self.protocol.answer(event.id)
+            self._count(event.method.name, "refused")
             message = f"Too many requests in flight in this session ({self.running}): await some answers first"
             outlet.respond(encode_error(event.id, TOO_MANY_REQUESTS, message), TOO_MANY_REQUESTS)
             return
@@ -342,6 +350,11 @@ class Session:
         self.running += 1
         self.host.call_began(call)
         self._spawn(call.run, answer, name=f"call {event.method.name} {event.id}")
+
+    def _count(self, method: str, outcome: str = "ok") -> None:
+        """Count a request that no call answers."""
+        if self.host.tally is not None:
+            self.host.tally.instant(method, outcome)
 
     def _cancel(self, event: CancelReceived) -> None:
         call = self.calls.get(event.id)
