@@ -98,6 +98,15 @@ class Settings:
     #: as with `--workers` above 1. Applied in `http.app` and `runtime.host`.
     sessions: bool = True
 
+    # Logs and hot reload
+
+    #: Whether each finished call is logged, by `trio_mcp.calls`. Applied in `ops.call_log`.
+    call_log: bool = False
+    #: Calls in flight may go on this long once a file has changed, with `serve --reload`. Applied in `cli.reload`.
+    reload_grace: float = attrs.field(default=1, validator=attrs.validators.ge(0))
+    #: Silence of the files after which a change counts as whole, with `serve --reload`. Applied in `cli.reload`.
+    reload_quiet: float = attrs.field(default=0.2, validator=attrs.validators.ge(0))
+
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:
         if not value.startswith("/"):

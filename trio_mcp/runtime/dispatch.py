@@ -37,7 +37,8 @@ async def answer(call: Call) -> Answer:
         if handler is None:
             raise method_not_found(call.method.name)
         result = await handler(call)
-        return Answer(encode_result(call.id, finished(call, result)))
+        outcome = "failed" if getattr(result, "is_error", False) else "ok"
+        return Answer(encode_result(call.id, finished(call, result)), None, outcome)
     except (Exception, SystemExit) as error:  # a function's exit() must not take the server along
         return _failed(call, error)
     except BaseExceptionGroup as group:  # of a nursery: exits, or what a clean-up raised beside Cancelled
@@ -79,14 +80,14 @@ def _shown(call: Call, error: BaseException) -> Answer | None:
     leaves = _leaves(error)
     if call.method.name == "tools/call" and all(isinstance(leaf, trio.TooSlowError) for leaf in leaves):
         result = failure(f"{call.params.name} gave up: what it waited for took too long")
-        return Answer(encode_result(call.id, finished(call, result)))
+        return Answer(encode_result(call.id, finished(call, result)), None, "failed")
     shown = [leaf for leaf in leaves if isinstance(leaf, (McpError, ToolError, ResourceError, PromptError))]
     if len(shown) < len(leaves):
         return None
     first = shown[0]
     if call.method.name == "tools/call" and all(isinstance(leaf, ToolError) for leaf in shown):
         result = failure("\n".join(str(leaf) for leaf in shown))
-        return Answer(encode_result(call.id, finished(call, result)))
+        return Answer(encode_result(call.id, finished(call, result)), None, "failed")
     if isinstance(first, McpError):
         return _encoded(call, first)
     if isinstance(first, NotFoundError):
@@ -95,7 +96,12 @@ def _shown(call: Call, error: BaseException) -> Answer | None:
 
 
 def _log_failure(call: Call, error: BaseException) -> None:
-    _log.error("%s %r failed", call.method.name, call.id, exc_info=error)
+    facts = {"method": call.method.name, "request_id": call.id}
+    if call.session_id is not None:
+        facts["session"] = call.session_id[:8]
+    if call.method.name == "tools/call":
+        facts["tool"] = call.params.name
+    _log.error("%s %r failed", call.method.name, call.id, exc_info=error, extra=facts)
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
@@ -112,7 +118,7 @@ def _encoded(call: Call, error: McpError) -> Answer:
     except (TypeError, ValueError, RecursionError):
         _log.exception("the data of an error is not JSON-able")
         data = encode_error(call.id, code, error.message, UNSET)
-    return Answer(data, code)
+    return Answer(data, code, "error")
 
 
 # Methods

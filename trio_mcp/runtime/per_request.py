@@ -207,7 +207,7 @@ class PerRequestCall(Call):
             input_requests=self._pending,
             request_state=host.sealer.seal(state, context=self._context_bytes(), expires=expires),
         )
-        return Answer(encode_result(self.id, finished(self, result)))
+        return Answer(encode_result(self.id, finished(self, result)), None, "input_required")
 
     def finish(self, outcome: Answer | None) -> None:
         """Answer, or say that no answer will come."""

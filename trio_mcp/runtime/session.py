@@ -115,7 +115,7 @@ class SessionCall(Call):
         session.call_finished(self)
         if self.owed:
             session.protocol.answer(self.id)
-            data, error_code = outcome or Answer(
+            data, error_code, _ = outcome or Answer(
                 encode_error(self.id, UNAVAILABLE, "The session ended before this was done"), UNAVAILABLE
             )
             self.outlet.respond(data, error_code)
