@@ -42,6 +42,7 @@ NURSERY_OWNERS = {
     "http/connection.py": "one connection, and beside a request the task that reads ahead where no socket is",
     "http/asgi.py": "one exchange on a foreign server: its watch for a disconnect",
     "http/lifespan.py": "one application's lifespan on a foreign server",
+    "cli/reload.py": "the one server process of `--reload`, the changes and signals that end it",
     "cli/supervisor.py": "the workers of one command",
     "cli/workers.py": "in the parent its supervisor and signals, in a worker what it obeys beside its server",
     "client/": "one client's connection",

@@ -23,6 +23,7 @@ from trio_mcp.http.lifespan import run_lifespan
 from trio_mcp.http.worker import HttpWorker, Load, bind
 from trio_mcp.ops import openapi
 from trio_mcp.ops.access_log import AccessLog
+from trio_mcp.ops.call_log import CallLog
 from trio_mcp.ops.cors import Cors
 from trio_mcp.ops.documents import Document, listings
 from trio_mcp.ops.health import OPEN_PATHS, Health
@@ -172,6 +173,7 @@ async def serve_http(
     shutdown = shutdown or Shutdown()
     runtime = Host(server, event_store=event_store, worker=worker)
     access_log = AccessLog() if settings.access_log else None
+    call_log = _watch_calls(runtime)
     http_worker = HttpWorker(
         http_app(runtime, path=path, loopback=is_loopback(host)),
         bind(host, port, certfile=certfile, keyfile=keyfile),
@@ -188,6 +190,8 @@ async def serve_http(
             if runtime.running:
                 if access_log is not None:
                     serve_nursery.start_soon(access_log.run, name="write the access log")
+                if call_log is not None:
+                    serve_nursery.start_soon(call_log.run, name="write the call log")
                 await http_worker.run(
                     shutdown=shutdown.begin,
                     drain=partial(runtime.drain, shutdown.hurry),
@@ -198,6 +202,8 @@ async def serve_http(
                 runtime.stop()
                 if access_log is not None:
                     access_log.stop()
+                if call_log is not None:
+                    call_log.stop()
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -225,12 +231,26 @@ async def serve_stdio(server: Server, *, shutdown: Shutdown | None = None) -> No
     """
     shutdown = shutdown or Shutdown()
     host = Host(server)
+    call_log = _watch_calls(host)
     with own_stdout() as out_fd:
         async with trio.open_nursery() as serve_nursery:
             await _start(host, serve_nursery, shutdown)
             if host.running:
+                if call_log is not None:
+                    serve_nursery.start_soon(call_log.run, name="write the call log")
                 await serve_stdio_pipe(host, out_fd, stop=shutdown.begin)
                 host.stop()
+                if call_log is not None:
+                    call_log.stop()
+
+
+def _watch_calls(host: Host) -> CallLog | None:
+    """A log of the host's calls, if it is wanted; whoever serves runs it."""
+    if not host.server.settings.call_log:
+        return None
+    call_log = CallLog()
+    host.call_watchers = (*host.call_watchers, call_log.take)
+    return call_log
 
 
 async def _start(host: Host, serve_nursery: trio.Nursery, shutdown: Shutdown) -> None:

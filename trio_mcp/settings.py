@@ -4,7 +4,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Literal, get_args
 
 import attrs
 
@@ -12,7 +12,8 @@ import attrs
 #: WebSocket.
 TRANSPORTS: Final = ("http", "sse", "notifications", "message", "websocket")
 #: How silences of `GET /sse` are broken: by a comment, or by an event that a page can listen to.
-HEARTBEATS: Final = ("comment", "event")
+Heartbeat = Literal["comment", "event"]
+HEARTBEATS: Final[tuple[str, ...]] = get_args(Heartbeat)
 
 _positive = attrs.validators.gt(0)
 _at_least_one = attrs.validators.ge(1)
@@ -176,7 +177,7 @@ class Settings:
     #: `http.http_sse` and `http.notifications`.
     sse_keepalive: float = attrs.field(default=30, validator=_positive)
     #: What breaks the silence of `GET /sse`: "comment", or "event" (`heartbeat`). Applied in `http.http_sse`.
-    sse_heartbeat: str = attrs.field(default="comment")
+    sse_heartbeat: Heartbeat = attrs.field(default="comment")
 
     @transports.validator
     def _check_transports(self, attribute: object, value: tuple[str, ...]) -> None:
@@ -190,6 +191,15 @@ class Settings:
     def _check_heartbeat(self, attribute: object, value: str) -> None:
         if value not in HEARTBEATS:
             raise ValueError(f"sse_heartbeat must be one of {', '.join(HEARTBEATS)}, not {value!r}")
+
+    # Logs and hot reload
+
+    #: Whether each finished call is logged, by `trio_mcp.calls`. Applied in `ops.call_log`.
+    call_log: bool = False
+    #: Calls in flight may go on this long once a file has changed, with `serve --reload`. Applied in `cli.reload`.
+    reload_grace: float = attrs.field(default=1, validator=attrs.validators.ge(0))
+    #: Silence of the files after which a change counts as whole, with `serve --reload`. Applied in `cli.reload`.
+    reload_quiet: float = attrs.field(default=0.2, validator=attrs.validators.ge(0))
 
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:

@@ -13,7 +13,9 @@ import click
 
 from trio_mcp.cli.errors import CliError, one_line
 from trio_mcp.cli.inspect import inspect_command
+from trio_mcp.cli.install import install_command
 from trio_mcp.cli.serve import serve_command
+from trio_mcp.cli.settings import settings_command
 from trio_mcp.version import __version__
 
 INTERRUPTED: Final = 130
@@ -78,3 +80,5 @@ def _version() -> None:
 
 main.add_command(serve_command)
 main.add_command(inspect_command)
+main.add_command(settings_command)
+main.add_command(install_command)

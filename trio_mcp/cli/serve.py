@@ -1,16 +1,17 @@
 """`trio-mcp serve`: options to settings, signals to exit codes, faults to one line.
 
-It owns logging, which the library itself never sets up, and the banner. stdout stays untouched: on stdio it is the
+It owns the banner, and what wins of flags and other sources. stdout stays untouched: on stdio it is the
 protocol's. It refuses to put servers together: `trio_mcp.serve` does.
 """
 
-import logging
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, redirect_stdout
 from functools import partial
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -19,15 +20,21 @@ import trio
 
 from trio_mcp import demo
 from trio_mcp.cli.errors import CANNOT_BEGIN, FAILED, CliError, leaves, told, tracebacks
+from trio_mcp.cli.logs import set_up_logging
+from trio_mcp.cli.reload import run_reloading
+from trio_mcp.cli.sources import META, Given, configurable, option_defaults, read_sources, sources_of
 from trio_mcp.cli.supervisor import Bounds
-from trio_mcp.cli.target import SHOW_WHERE, load
+from trio_mcp.cli.target import SHOW_WHERE, Target, load
+from trio_mcp.cli.values import applied, converted, parse_assignment
+from trio_mcp.cli.watch import check_watcher
 from trio_mcp.cli.workers import Worker, check_platform, run_workers
 from trio_mcp.http.worker import listen_on
 from trio_mcp.protocol.revisions import PER_REQUEST_VERSIONS
 from trio_mcp.serve import Shutdown, run_until_signal, serve_http, serve_stdio
 from trio_mcp.server import Lifespan, Server
-from trio_mcp.settings import HEARTBEATS, TRANSPORTS
+from trio_mcp.settings import HEARTBEATS, TRANSPORTS, Settings
 
+EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 SECONDS: Final = click.FloatRange(min=0, min_open=True)
 PEM: Final = click.Path(exists=True, dir_okay=False, readable=True)
 
@@ -49,16 +56,40 @@ SETTINGS: Final = {
     "sse_heartbeat": "sse_heartbeat",
     "routes": "operational_routes",
     "metrics": "metrics",
+    "call_log": "call_log",
 }
+#: Options for a field that means something to a pipe, too.
+ALSO_STDIO: Final = ("tool_timeout", "call_log")
 #: Options that mean nothing to a pipe.
 HTTP_ONLY: Final = (
     "host",
     "port",
     "workers",
+    "reload",
+    "reload_dir",
+    "reload_include",
     "certfile",
     "keyfile",
-    *(name for name in SETTINGS if name != "tool_timeout"),
+    *(name for name in SETTINGS if name not in ALSO_STDIO),
 )
+
+
+def _read_elsewhere(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Take what is given in the environment, `.env` and `trio-mcp.toml` as defaults of the options."""
+    if context.resilient_parsing:
+        return value
+    options = configurable(context.command, SETTINGS)
+    sources = read_sources({*options, *(field.name for field in attrs.fields(Settings))}, config=value)
+    context.meta[META] = sources
+    context.default_map = option_defaults(context, options, sources.given)
+    return value
+
+
+def _assignments(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> dict[str, Given]:
+    try:
+        return {given.name: given for given in map(parse_assignment, value)}
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
 
 
 @click.command("serve")
@@ -161,6 +192,11 @@ HTTP_ONLY: Final = (
     help="Count calls and requests, and show it at /metrics; needs the extra metrics.  [default: yes]",
 )
 @click.option(
+    "--call-log/--no-call-log",
+    default=None,
+    help="Log each finished call with method, tool, duration and outcome, at level info.  [default: no]",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info",
@@ -176,10 +212,59 @@ HTTP_ONLY: Final = (
     help="Processes that share the address; one that dies is started again. Sessions live in one process, so with more"
     f" than one only clients that need none are served (protocol {', '.join(PER_REQUEST_VERSIONS)}).",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="text for people, coloured on a terminal unless NO_COLOR is set; json for programs, an object a line.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_assignments,
+    help="Any field of Settings, such as max_body=1048576; may be repeated. trio-mcp settings shows them all.",
+)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False),
+    is_eager=True,
+    callback=_read_elsewhere,
+    help="TOML file with settings: any option above as name = value (tool_timeout = 30), and any field of Settings."
+    "  [default: trio-mcp.toml, if there is one here]",
+)
+@click.option(
+    "--reload",
+    is_flag=True,
+    help="For development: serve again when a Python file changes. Sessions end properly, connections wait for the new"
+    " server; one that cannot be loaded is told and waited out. Needs pip install 'trio-mcp[reload]'.",
+)
+@click.option(
+    "--reload-dir",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Folder to watch with --reload, and all below it; may be repeated.  [default: this one, and that of TARGET]",
+)
+@click.option(
+    "--reload-include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Files to watch with --reload beside *.py, such as '*.json' or 'templates/*'; may be repeated.",
+)
 @click.option("--debug", is_flag=True, help="Log at level debug, and show the traceback when something cannot begin.")
 @click.pass_context
 def serve_command(
-    context: click.Context, /, target: str | None, transport: str, log_level: str, debug: bool, **options: Any
+    context: click.Context,
+    /,
+    target: str | None,
+    transport: str,
+    log_level: str,
+    log_format: str,
+    debug: bool,
+    **options: Any,
 ) -> None:
     """Serve TARGET until Ctrl-C, over Streamable HTTP or stdio.
 
@@ -191,30 +276,37 @@ def serve_command(
     trio-mcp serve                                 the demo at http://127.0.0.1:8000/mcp
     trio-mcp serve server.py --port 9000
     trio-mcp serve package.module:make_server --transport stdio
+
+    What is no flag here may be in the environment (TRIO_MCP_PORT=9000), in .env, or in trio-mcp.toml (port = 9000):
+    the first of them that has it counts, before what the server's code says. trio-mcp settings shows what came from
+    where.
     """
     with tracebacks(debug):
         worker = Worker.inherited()
-        set_up_logging("debug" if debug else log_level, "" if worker is None else f"worker {worker.number} ")
+        who = f"worker {worker.number}" if worker is not None and worker.number else ""
+        set_up_logging("debug" if debug else log_level, log_format, who)
+        given = sources_of(context).given
+        if worker is None:
+            say_warnings(context)
         if transport == "stdio":
             _refuse_http_options(context)
             with redirect_stdout(sys.stderr):  # a lifespan may print before and after the pipe's own guard
-                run_stdio(configured(_server_of(target), options))
+                run_stdio(configured(_server_of(target), options, given))
         elif worker is not None:
-            run_as_worker(worker, configured(_server_of(target), options), options)
+            run_as_worker(worker, configured(_server_of(target), options, given), options)
+        elif options["reload"]:
+            context.exit(run_reloader(context, target, given, options))
         elif options["workers"] > 1:
             context.exit(run_parent(options))
         else:
-            run_http(configured(_server_of(target), options), options)
+            run_http(configured(_server_of(target), options, given), options)
 
 
-def set_up_logging(level: str, who: str = "") -> None:
-    """Log for people, on stderr; `who` stands before the logger's name."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level.upper(),
-        format=f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
+def say_warnings(context: click.Context) -> None:
+    """Tell of variables that look like settings and are none, on stderr."""
+    used = [str(value) for name, value in context.params.items() if name.endswith("_env")]
+    for line in sources_of(context).warnings(used):
+        click.echo(f"trio-mcp: {line}", err=True)
 
 
 def _refuse_http_options(context: click.Context) -> None:
@@ -228,18 +320,31 @@ def _server_of(target: str | None) -> Server:
     return demo.mcp if target is None else load(target)
 
 
-def configured(server: Server, options: dict[str, Any]) -> Server:
-    """The server with the settings that were given as options.
+def configured(server: Server, options: Mapping[str, Any], given: Mapping[str, Given] = EMPTY) -> Server:
+    """The server with the settings that were given as options, and those that were given elsewhere.
 
     Raises:
         CliError: a setting that cannot be.
     """
-    given = {SETTINGS[name]: value for name, value in options.items() if name in SETTINGS and value not in (None, ())}
-    try:
-        server.settings = attrs.evolve(server.settings, **given)
-    except ValueError as error:
-        raise CliError(told(error).removeprefix("ValueError: ")) from error
+    server.settings = applied(server.settings, given, flags_of(options))
     return server
+
+
+def flags_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Settings` that were given as flags.
+
+    Raises:
+        CliError: a value of `--set` that cannot be.
+    """
+    flags = {SETTINGS[name]: value for name, value in options.items() if name in SETTINGS and value not in (None, ())}
+    for name, one in options.get("settings", EMPTY).items():
+        if name in flags:
+            raise CliError(f"{name} is given twice: as an option and with --set")
+        try:
+            flags[name] = converted(getattr(attrs.fields(Settings), name).type, one.value)
+        except ValueError as error:
+            raise one.fault(str(error)) from error
+    return flags
 
 
 # Serving
@@ -270,15 +375,49 @@ def run_parent(options: dict[str, Any]) -> int:
     Raises:
         CliError: it could not begin.
     """
-    host, port = options["host"], options["port"]
     check_platform()
+    return run_workers(options["workers"], _listening(options), partial(click.echo, err=True))
+
+
+def run_reloader(
+    context: click.Context, target: str | None, given: Mapping[str, Given], options: dict[str, Any]
+) -> int:
+    """Serve Streamable HTTP with one process, a new one at each change, until a signal ends it; the exit code.
+
+    Raises:
+        CliError: it could not begin.
+    """
+    if options["workers"] > 1:
+        raise click.UsageError("--reload is for one process: leave out --workers", context)
+    check_platform("--reload")
+    check_watcher()
+    folders = [Path(folder) for folder in options["reload_dir"]] or folders_of(target)
+    settings = applied(Settings(), given, flags_of(options))
+    sockets = _listening(options)
+    click.echo(f"watching {', '.join(map(str, folders))} for changes", err=True)
+    return run_reloading(sockets, folders, options["reload_include"], settings, partial(click.echo, err=True))
+
+
+def folders_of(target: str | None) -> list[Path]:
+    """Where the source of a target is: the working directory, and the folder of a file that is elsewhere."""
+    here = Path.cwd()
+    parsed = None if target is None else Target.parse(target)
+    if parsed is not None and parsed.is_file:
+        folder = Path(parsed.source).resolve().parent
+        if not folder.is_relative_to(here.resolve()):
+            return [here, folder]
+    return [here]
+
+
+def _listening(options: dict[str, Any]) -> list[socket.socket]:
+    """Sockets for processes that inherit them."""
+    host, port = options["host"], options["port"]
     check_certificate(options["certfile"], options["keyfile"])
     check_address(host, port)
     try:
-        sockets = listen_on(host, port)
+        return listen_on(host, port)
     except OSError as error:  # somebody was faster
         raise CliError(f"cannot listen on {host}:{port}: {_why(error)}") from error
-    return run_workers(options["workers"], sockets, partial(click.echo, err=True))
 
 
 def run_as_worker(worker: Worker, server: Server, options: dict[str, Any]) -> None:
@@ -295,7 +434,7 @@ def run_as_worker(worker: Worker, server: Server, options: dict[str, Any]) -> No
         server,
         **_address(options),
         sockets=worker.sockets,
-        worker=worker.number,
+        worker=worker.number or None,
         load=worker.load,
         shutdown=shutdown,
         task_status=banner,

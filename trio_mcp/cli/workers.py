@@ -57,14 +57,14 @@ _decode_up = msgspec.json.Decoder(Up).decode
 # The parent's end
 
 
-def check_platform() -> None:
+def check_platform(option: str = "--workers") -> None:
     """Say it where workers cannot be.
 
     Raises:
         CliError: this system hands no sockets down.
     """
     if os.name != "posix":
-        raise CliError("--workers needs a Unix system, where processes can share a socket: run one worker here")
+        raise CliError(f"{option} needs a Unix system, where processes can share a socket: leave it out here")
 
 
 def run_workers(count: int, sockets: Sequence[socket.socket], say: Callable[[str], None]) -> int:
@@ -80,7 +80,7 @@ async def _supervise(count: int, sockets: Sequence[socket.socket], say: Callable
         announce=lambda banner: say(f"{banner}, {count} workers. Ctrl-C to stop"),
         stopping=inheritance.close_sockets,
     )
-    with _signals_taken() as signals:
+    with signals_taken() as signals:
         async with trio.open_nursery() as supervisor_nursery:
             supervisor_nursery.start_soon(supervisor.obey, signals, name="watch for signals")
             code = await supervisor.run()
@@ -90,7 +90,7 @@ async def _supervise(count: int, sockets: Sequence[socket.socket], say: Callable
 
 
 @contextmanager
-def _signals_taken() -> Iterator[AsyncIterator[int]]:
+def signals_taken() -> Iterator[AsyncIterator[int]]:
     """SIGTERM and SIGINT as an iterator, and afterwards as nothing: the last one must not spoil the exit code."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
@@ -202,7 +202,7 @@ class Worker:
     """This process as one of several.
 
     Attributes:
-        number: from 1.
+        number: from 1; 0 for one that follows on another (`reload`).
         sockets: listening, shared with the others.
         load: where they tell each other how many connections they have.
         secret: for `requestState`, the same in all of them.
@@ -242,9 +242,10 @@ class Worker:
         return cls(hello.number, sockets, load, hello.secret, link)
 
     def prepare(self, server: Server) -> None:
-        """Make a server one of several: no sessions, and a secret that the others have, too."""
+        """Make a server one of several: a secret that the others have, and no sessions beside others (from 1 on)."""
         settings = server.settings
-        server.settings = attrs.evolve(settings, sessions=False, state_secret=settings.state_secret or self.secret)
+        sessions = settings.sessions and self.number == 0
+        server.settings = attrs.evolve(settings, sessions=sessions, state_secret=settings.state_secret or self.secret)
 
     def is_up(self, banner: str, bounds: Bounds) -> None:
         """Tell the parent; one that is gone is noticed elsewhere."""
@@ -253,7 +254,7 @@ class Worker:
 
     async def run(self, bounds: Bounds, serve: Callable[[], Awaitable[None]], shutdown: Shutdown) -> None:
         """Serve until the parent says `stop`, or is gone, or a signal comes."""
-        with _signals_taken() as signals:
+        with signals_taken() as signals:
             async with trio.open_nursery() as worker_nursery:
                 worker_nursery.start_soon(self._obey, bounds, shutdown, name=f"obey the parent of worker {self.number}")
                 worker_nursery.start_soon(_begin_at_signal, signals, shutdown, name="watch for signals")

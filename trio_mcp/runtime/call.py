@@ -6,7 +6,7 @@ is handed in.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
@@ -30,7 +30,10 @@ NO_HEADERS: Final = Headers(())
 
 
 class Answer(NamedTuple):
-    """An encoded response, the code where it is an error, and what it counts as (`runtime.tally`)."""
+    """An encoded response, the code where it is an error, and what it counts as.
+
+    `outcome` is one of `runtime.tally`: `ok`, `failed` (a tool's result with `isError`), `timeout`, `error`, …
+    """
 
     data: bytes
     error_code: int | None = None
@@ -42,6 +45,7 @@ class Owner(Protocol):
 
     server: Server
     lifespan: Any
+    call_watchers: Sequence[Callable[["Call", Answer | None], None]]
 
     def call_began(self, call: "Call") -> None:
         """A call is about to run; told before its task is scheduled, so that a drain cannot overlook it."""
@@ -145,6 +149,8 @@ class Call(ABC):
         finally:
             self.answered = True
             del self.context  # call and context hold each other: let both go now, not at some collection
+            for watch in self.host.call_watchers:
+                watch(self, outcome)
             self.host.call_ended(self, "cancelled" if outcome is None else outcome.outcome)
             self.finish(outcome)
 

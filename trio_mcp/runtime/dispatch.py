@@ -101,7 +101,12 @@ def _outcome(result: Any) -> str:
 
 
 def _log_failure(call: Call, error: BaseException) -> None:
-    _log.error("%s %r failed", call.method.name, call.id, exc_info=error)
+    facts = {"method": call.method.name, "request_id": call.id}
+    if call.session_id is not None:
+        facts["session"] = call.session_id[:8]
+    if call.method.name == "tools/call":
+        facts["tool"] = call.params.name
+    _log.error("%s %r failed", call.method.name, call.id, exc_info=error, extra=facts)
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

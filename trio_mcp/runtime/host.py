@@ -7,7 +7,7 @@ itself and is logged here, never its siblings. It refuses to know how messages a
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ import trio
 from trio_mcp.protocol.errors import UNAVAILABLE, McpError
 from trio_mcp.protocol.per_request import without_sessions
 from trio_mcp.protocol.seal import Sealer
-from trio_mcp.runtime.call import Call
+from trio_mcp.runtime.call import Answer, Call
 from trio_mcp.runtime.outlet import Outlet
 from trio_mcp.runtime.replay import EventStore, MemoryEventStore
 from trio_mcp.runtime.session import Session
@@ -36,6 +36,7 @@ class Host:
         worker: the number of this process, where several serve together.
 
     Attributes:
+        call_watchers: told of each call that has ended, with its answer; None where there was none.
         draining: no new work is taken.
         running: between the lifespan's start and its end.
         began: when `run` was called, on trio's clock; None: it was not.
@@ -60,6 +61,7 @@ class Host:
         self.subscriptions = Subscriptions()
         self.sessions: dict[str, Session] = {}
         self.calls: dict[Call, None] = {}
+        self.call_watchers: Sequence[Callable[[Call, Answer | None], None]] = ()
         self.sealer = Sealer(settings.state_secret or secrets.token_bytes(32))
         self.lifespan: Any = None
         self.running = False
