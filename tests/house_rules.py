@@ -42,6 +42,7 @@ NURSERY_OWNERS = {
     "http/connection.py": "one connection, and beside a request the task that reads ahead where no socket is",
     "http/asgi.py": "one exchange on a foreign server: its watch for a disconnect",
     "http/lifespan.py": "one application's lifespan on a foreign server",
+    "http/websocket.py": "one WebSocket: its pipe, its pings, its watch for the drain",
     "client/": "one client's connection",
 }
 
@@ -56,7 +57,7 @@ CATCH_ALL_OWNERS = {
     "http/lifespan.py": "startup failed: told to the foreign server, whose way to say it is a message",
 }
 
-HYPERCORN_OWNERS = {"http/handover.py", "http/worker.py"}
+HYPERCORN_OWNERS = {"http/handover.py", "http/websocket_stream.py", "http/worker.py"}
 HTTPTOOLS_OWNERS = {"http/parser.py"}
 DATES_OWNER = "protocol/revisions.py"
 # What computes and holds data, and neither waits nor reads anything from outside.

@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 import trio
 
+from trio_mcp.http import websocket
 from trio_mcp.http.app import McpApp
 from trio_mcp.http.asgi import App, Receive, Scope, Send
 from trio_mcp.http.connection import Limits
@@ -46,7 +47,8 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
         path: of the endpoint; None: `Settings.path`.
         loopback: whether it is bound to loopback; None asks each connection.
     """
-    app: App = McpApp(host, path=path)
+    endpoints, sockets = {websocket.PATH: websocket.upgrade_required}, {websocket.PATH: websocket.websocket_app(host)}
+    app: App = McpApp(host, path=path, endpoints=endpoints, sockets=sockets)
     app = OriginGuard(app, host, loopback=loopback)
     return Health(app, host)
 

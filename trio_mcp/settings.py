@@ -89,6 +89,10 @@ class Settings:
     #: Origins served, such as `https://app.example`, `*` for any; None: those of the allowed hosts. Applied in
     #: `ops.origin`.
     allowed_origins: tuple[str, ...] | None = attrs.field(default=None, converter=_strings)
+    # WebSocket
+    #: A WebSocket's client is asked for a sign of life so often, and cut off if none came by the next time. Applied in
+    #: `http.websocket`.
+    websocket_ping: float = attrs.field(default=20, validator=_positive)
     #: Secret for `requestState`, the same in all workers; None: a new one in every process. Applied in `runtime.host`.
     state_secret: bytes | None = attrs.field(default=None, repr=False)
 

@@ -9,7 +9,7 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from trio_mcp.http.asgi import App, Exchange, Receive, Scope, Send
+from trio_mcp.http.asgi import App, Exchange, Receive, Scope, Send, refuse_socket
 from trio_mcp.http.message import respond_error
 from trio_mcp.protocol.errors import INVALID_REQUEST
 from trio_mcp.runtime.host import Host
@@ -70,8 +70,7 @@ class OriginGuard:
             return
         status, message = refusal
         if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+            await refuse_socket(scope, receive, send, status, message)
             return
         exchange = Exchange(scope, receive, send, self._host.server.settings)
         await respond_error(exchange, status, INVALID_REQUEST, message)
