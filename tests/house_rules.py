@@ -38,6 +38,7 @@ NURSERY_OWNERS = {
     "runtime/host.py": "the sessions of one server",
     "runtime/session.py": "the writers, keepalive and calls of one session",
     "runtime/pipe.py": "the calls of one duplex message stream",
+    "runtime/sqlite_store.py": "the writing and the pruning of one event store's file",
     "http/worker.py": "the connections of one listener",
     "http/connection.py": "one connection, and beside a request the task that reads ahead where no socket is",
     "http/asgi.py": "one exchange on a foreign server: its watch for a disconnect",
