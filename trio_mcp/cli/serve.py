@@ -20,6 +20,7 @@ import trio
 from trio_mcp import demo
 from trio_mcp.cli.errors import CANNOT_BEGIN, FAILED, CliError, leaves, told, tracebacks
 from trio_mcp.cli.target import SHOW_WHERE, load
+from trio_mcp.runtime.sqlite_store import SQLiteEventStore
 from trio_mcp.serve import Shutdown, run_until_signal, serve_http, serve_stdio
 from trio_mcp.server import Lifespan, Server
 
@@ -38,7 +39,14 @@ SETTINGS: Final = {
     "access_log": "access_log",
 }
 #: Options that mean nothing to a pipe.
-HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SETTINGS if name != "tool_timeout"))
+HTTP_ONLY: Final = (
+    "host",
+    "port",
+    "certfile",
+    "keyfile",
+    "event_store",
+    *(name for name in SETTINGS if name != "tool_timeout"),
+)
 
 
 @click.command("serve")
@@ -89,6 +97,12 @@ HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SE
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     help="How long calls in flight may go on once told to stop; a second Ctrl-C cuts it short.  [default: 5]",
+)
+@click.option(
+    "--event-store",
+    metavar="PATH.db",
+    help="Keep sessions and what was sent in this SQLite file, so that clients can go on after a restart; made if there"
+    " is none. Needs trio-mcp[sqlite].  [default: in memory]",
 )
 @click.option("--access-log/--no-access-log", default=None, help="Log each HTTP request, at level info.  [default: no]")
 @click.option(
@@ -182,7 +196,21 @@ def run_http(server: Server, options: dict[str, Any]) -> None:
         shutdown=shutdown,
         task_status=banner,
     )
+    if options["event_store"] is not None:
+        serve = partial(with_event_store, options["event_store"], server, serve)
     _run(server, serve, shutdown, begun=lambda: banner.shown)
+
+
+async def with_event_store(path: str, server: Server, serve: Callable[..., Awaitable[None]]) -> None:
+    """Serve with events and sessions in a file, bounded as in memory.
+
+    Raises:
+        EventStoreError: the file cannot be used.
+    """
+    settings = server.settings
+    limits = {"session_events": settings.replay_events, "session_bytes": settings.replay_bytes}
+    async with SQLiteEventStore.open(path, **limits) as store:
+        await serve(event_store=store)
 
 
 def run_stdio(server: Server) -> None:

@@ -117,7 +117,6 @@ class SQLiteEventStore:
         self._work = trio.Event()
         self._idle = trio.Event()
         self._prune_now = trio.Event()
-        self._ending = False
 
     @classmethod
     @asynccontextmanager
@@ -174,12 +173,10 @@ class SQLiteEventStore:
             async with trio.open_nursery() as store_nursery:
                 store_nursery.start_soon(store._write_all, name=f"write events to {store.path.name}")
                 store_nursery.start_soon(store._prune_all, name=f"prune events of {store.path.name}")
-                try:
-                    yield store
-                finally:
-                    await store._end()
-                    store_nursery.cancel_scope.cancel("the event store is being closed")
+                yield store
+                store_nursery.cancel_scope.cancel("the event store is being closed")
         finally:
+            await store._write_rest()
             await _close(database)
 
     # The store's side of a host
@@ -283,8 +280,6 @@ class SQLiteEventStore:
             while self._events or self._records:
                 if not await self._write(list(self._events), dict(self._records)):
                     self._idle.set()
-                    if self._ending:
-                        return
                     await trio.sleep(self._retry_after)
             self._idle.set()
 
@@ -324,12 +319,11 @@ class SQLiteEventStore:
                 await self._prune_now.wait()
             self._prune_now = trio.Event()
 
-    async def _end(self) -> None:
-        self._ending = True
-        self._live.clear()
-        # Shielded for _CLOSE_SECONDS: what a client was told is stored must be.
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_SECONDS):
-            await self.flush()
+    async def _write_rest(self) -> None:
+        if self._events or self._records:
+            # Shielded for _CLOSE_SECONDS: what a client may come back for must be there, also after a Ctrl-C.
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_SECONDS):
+                await self._write(list(self._events), dict(self._records))
 
 
 # In SQLite's thread
@@ -379,8 +373,8 @@ def _prepare(database: Any) -> None:
         pragma("auto_vacuum", "INCREMENTAL")
     pragma("journal_mode", "WAL")
     pragma("synchronous", "NORMAL")
-    if (found := database.execute("PRAGMA quick_check(1)").get) != "ok":
-        raise EventStoreError(f"the file is damaged ({found}); move it away, and a new one is made")
+    if database.execute("PRAGMA quick_check(1)").get != "ok":
+        raise EventStoreError("the file is damaged; move it away, and a new one is made")
     database.execute("BEGIN IMMEDIATE")
     if empty:
         database.execute(_SCHEMA)
@@ -421,7 +415,8 @@ async def _opened(apsw: Any, path: Path) -> Any:
         await database.async_run(_prepare, database)
         ready = True
     except (apsw.Error, OSError, EventStoreError) as error:
-        text = str(error) if isinstance(error, EventStoreError) else why.get(type(error), str(error))
+        kind = apsw.CantOpenError if isinstance(error, OSError) else type(error)
+        text = str(error) if isinstance(error, EventStoreError) else why.get(kind, str(error))
         raise EventStoreError(f"cannot use {path} as event store: {text}") from error
     finally:
         if database is not None and not ready:
