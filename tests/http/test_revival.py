@@ -173,7 +173,7 @@ async def test_requests_that_come_at_a_time_revive_one_session(path: Path):
         session = again(web, session)
         fetches = [session.call("echo", message=str(number)) for number in range(10)]
         assert [(await fetch.done()).status for fetch in fetches] == [200] * 10
-        assert len(web.host.sessions) == 1
+        assert (len(web.host.sessions), len(web.host.subscriptions)) == (1, 1)
 
 
 async def test_a_full_server_revives_none(path: Path):

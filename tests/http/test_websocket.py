@@ -10,12 +10,14 @@ import pytest
 import trio
 import wsproto.events as ws
 from trio.testing import wait_all_tasks_blocked
+from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, RsvBits
 
 from tests.http.client import META, SESSION_REVISIONS, V2025_03, modern, request
 from tests.http.servers import Diary, small_server
 from tests.http.ws_kit import House, socketed
 from trio_mcp import Host
 from trio_mcp.http.websocket import serve_websocket
+from trio_mcp.http.websocket_stream import BoundedDeflate
 
 
 def text_of(answer: Any) -> str:
@@ -446,6 +448,19 @@ async def test_a_bomb_is_not_inflated_beyond_the_limit(autojump_clock):
         await socket.peer.send(head + bomb)
         closed = await socket.closed()
         assert closed.code == 1009
+
+
+def test_inflation_stops_right_behind_the_limit():
+    deflate = BoundedDeflate(1000)
+    deflate.accept("permessage-deflate")
+    frames = FrameProtocol(client=False, extensions=[deflate])
+    deflate.frame_inbound_header(frames, Opcode.TEXT, RsvBits(True, False, False), 0)
+    bomb = deflated(b"[" * 20_000_000)
+    size, start = 0, 0
+    while isinstance(piece := deflate.frame_inbound_payload_data(frames, bomb[start : start + 2]), bytes):
+        size, start = size + len(piece), start + 2
+    assert (piece, size <= 1000) == (CloseReason.MESSAGE_TOO_BIG, True)
+    assert deflate._inflated == 1001
 
 
 async def test_a_deflated_message_in_fragments_survives_pings_between_them(autojump_clock):
