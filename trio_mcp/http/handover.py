@@ -16,25 +16,28 @@ from typing import Any, Final
 import h2.errors
 import h2.events
 import h2.exceptions
+import h2.settings
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.events import EndBody, StreamClosed
+from hypercorn.protocol.events import EndBody, Request, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.typing import ConnectionState
 
 from trio_mcp.http.byte_stream import CHUNK
+from trio_mcp.http.websocket_stream import WebSocketStream
 
 _log = logging.getLogger("trio_mcp.handover")
 
 #: An application that was told of a disconnect has so long to go by itself.
 _LEAVE_SECONDS: Final = 5.0
 _GOODBYE_SECONDS: Final = 1.0
+_CONNECT_PROTOCOL: Final = h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL
 
 
 class PrefixedStream:
@@ -134,7 +137,33 @@ async def _run_app(app: Any, scope: Any, inbox: _Inbox, send: Callable[[Any], Aw
 
 
 class _WebSocket(H11Protocol):
-    """A WebSocket whose connection ends when the handshake is refused."""
+    """A WebSocket on our own stream, whose connection ends when the handshake is refused."""
+
+    async def _create_stream(self, request: Any) -> None:
+        """Only handshakes come here: the parser of the lane keeps everything else."""
+        self.stream = WebSocketStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        connection: Any = self.connection
+        self.connection = H11WSConnection(connection)
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method="GET",
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
 
     async def stream_send(self, event: StreamEvent) -> None:
         """After the end of an HTTP response no WebSocket can follow."""
@@ -144,7 +173,20 @@ class _WebSocket(H11Protocol):
 
 
 class _Http2(H2Protocol):
-    """HTTP/2 in which one bad stream is one bad stream."""
+    """HTTP/2 in which one bad stream is one bad stream, and without WebSocket: browsers then take HTTP/1.1 for it."""
+
+    async def initiate(self, *args: Any) -> None:
+        """Begin, without the offer of RFC 8441 (extended CONNECT)."""
+        offered: Any = {
+            code: value for code, value in self.connection.local_settings.items() if code != _CONNECT_PROTOCOL
+        }
+        self.connection.local_settings = h2.settings.Settings(client=False, initial_values=offered)
+        await super().initiate(*args)
+
+    async def _create_stream(self, request: Any) -> None:
+        if (b":method", b"CONNECT") in request.headers:
+            raise h2.exceptions.ProtocolError("CONNECT is not offered")
+        await super()._create_stream(request)
 
     async def handle(self, event: Event) -> None:
         """Bytes, or the end: then nobody waits any more for the client to make room."""
