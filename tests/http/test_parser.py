@@ -180,6 +180,13 @@ VERSIONS: dict[str, tuple[int, bytes]] = {
     "HTTP/1.2": (400, b"GET / HTTP/1.2\r\n" + HOST + b"\r\n"),
     "HTTP/1.10": (400, b"GET / HTTP/1.10\r\n" + HOST + b"\r\n"),
     "HTTP/2.0": (505, b"GET / HTTP/2.0\r\n" + HOST + b"\r\n"),
+    "RTSP/1.0": (400, b"GET / RTSP/1.0\r\n" + HOST + b"\r\n"),
+    "RTSP/1.1": (400, b"OPTIONS / RTSP/1.1\r\n" + HOST + b"\r\n"),
+    "ICE/1.0": (400, b"SOURCE / ICE/1.0\r\n" + HOST + b"\r\n"),
+    "RTSP behind empty lines": (400, b"\r\n\r\nGET / RTSP/1.1\r\n" + HOST + b"\r\n"),
+    "RTSP behind a target that looks like HTTP": (400, b"GET HTTP/1.1 RTSP/1.1\r\n" + HOST + b"\r\n"),
+    "two spaces before the version": (400, b"GET /  HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "two spaces before the target": (400, b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n"),
     "HTTP/3.0": (400, b"GET / HTTP/3.0\r\n" + HOST + b"\r\n"),
 }
 HOSTS: dict[str, tuple[int, bytes]] = {
@@ -235,6 +242,15 @@ def test_requests_before_a_refused_one_are_served():
     parser = parse(UPLOAD + b"\x00")
     assert [r.complete for r in parser.requests] == [True]
     assert parser.refusal is not None
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("before", [GET + b"\r\n", UPLOAD, CHUNKED + b"1\r\na\r\n0\r\n\r\n"])
+def test_another_protocol_behind_a_good_request_is_refused(before: bytes, size: int):
+    parser = parse(before + b"GET / RTSP/1.1\r\n" + HOST + b"\r\n", size)
+    assert [r.complete for r in parser.requests] == [True]
+    assert parser.refusal is not None
+    assert (parser.refusal.status, parser.refusal.reason) == (400, "the first line is not HTTP's")
 
 
 # Limits
