@@ -808,9 +808,9 @@ async def test_each_request_is_told_to_the_access_log(autojump_clock):
         for _ in range(3):
             await peer.answer()
     assert records == [
-        (None, "POST", b"/respond?x", 200, 5, 2),
-        (None, "POST", b"/send", 200, 14, 2),
-        (None, "POST", b"/fail", 500, 0, 2),
+        (None, "POST", b"/respond?x", 200, 5, 2, "1.1"),
+        (None, "POST", b"/send", 200, 14, 2, "1.1"),
+        (None, "POST", b"/fail", 500, 0, 2, "1.1"),
     ]
 
 

@@ -153,7 +153,9 @@ class Handed:
 
 
 @asynccontextmanager
-async def handed(app: App, *, alpn: str = "h2", data: bytes = b"", idle: float = 5) -> AsyncIterator[Handed]:
+async def handed(
+    app: App, *, alpn: str = "h2", data: bytes = b"", idle: float = 5, log: Any = None
+) -> AsyncIterator[Handed]:
     config = bind("127.0.0.1", 0)
     config.keep_alive_timeout = idle
     foreign: Any = app
@@ -170,6 +172,7 @@ async def handed(app: App, *, alpn: str = "h2", data: bytes = b"", idle: float =
         server=None,
         write_timeout=30,
         body_time=60,
+        log_access=log,
     )
     connection = Handed(handover, Peer(ours), theirs)
     async with trio.open_nursery() as nursery:
@@ -279,9 +282,139 @@ async def test_a_body_that_does_not_end_in_time_ends_its_stream_alone(autojump_c
             with trio.move_on_after(1):
                 await client.read()
         assert trio.current_time() - began == pytest.approx(60, abs=2)
-        assert client.statuses.get(slow) != 200
+        assert (client.statuses[slow], client.bodies[slow]) == (408, b"no whole request came in time (body)\n")
         assert await client.answer(await client.request(b"/good")) == (200, b"GET /good ")
     assert caplog.records == []
+
+
+async def test_a_body_in_time_is_not_late_because_it_is_read_late(autojump_clock):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await trio.sleep(1000)
+        await echo(scope, receive, send)
+
+    async with handed(app) as connection:
+        client = await Http2(connection.peer).begin()
+        stream = await client.request(method=b"POST", body=b"x" * 30_000)
+        assert await client.answer(stream) == (200, b"POST / " + b"x" * 30_000)
+
+
+async def test_an_application_that_answers_a_late_body_itself_has_the_last_word(autojump_clock):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await respond(send, b"mine", 400)
+
+    async with handed(app) as connection:
+        client = await Http2(connection.peer).begin()
+        assert await client.answer(await client.request(method=b"POST", body=b"x", end=False)) == (400, b"mine")
+
+
+async def test_a_client_that_leaves_with_its_body_is_not_answered(autojump_clock):
+    records: list[tuple[Any, ...]] = []
+    async with handed(echo, log=records.append) as connection:
+        client = await Http2(connection.peer).begin()
+        await client.request(method=b"POST", body=b"x", end=False)
+        await wait_all_tasks_blocked()
+        await connection.peer.leave()
+        await connection.ended.wait()
+    assert [record[3] for record in records] == [0]
+
+
+# Headers
+
+
+@pytest.mark.parametrize("value", [b"a\r\nb: c", b"a\nb", b"a\rb", b"a\0b"])
+@pytest.mark.parametrize("alpn", ["h2", "http/1.1"])
+async def test_a_header_that_would_split_the_response_is_500(
+    alpn: str, value: bytes, autojump_clock, caplog: pytest.LogCaptureFixture
+):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept", "headers": [(b"x-a", value)]})
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"x-a", value)]})
+            await send({"type": "http.response.body"})
+
+    ours, _ = memory_stream_pair()
+    data = Talk(Peer(ours)).handshake() if alpn != "h2" else b""
+    async with handed(app, alpn=alpn, data=data) as connection:
+        if alpn == "h2":
+            client = await Http2(connection.peer).begin()
+            assert (await client.answer(await client.request()))[0] == 500
+        else:
+            answer = await connection.peer.answer()
+            assert (answer.status, answer[b"x-a"], answer[b"b"]) == (500, None, None)
+    (record,) = caplog.records
+    assert "the application failed" in record.getMessage()
+    assert "CR, LF or NUL" in str(record.exc_info)
+
+
+# The access log
+
+
+async def test_each_request_over_http_2_is_told_to_the_access_log(autojump_clock, caplog: pytest.LogCaptureFixture):
+    records: list[tuple[Any, ...]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await trio.sleep(2)
+        if scope["path"] == "/fail":
+            raise ValueError
+        if scope["path"] != "/silent":
+            await echo(scope, receive, send)
+
+    async with handed(app, log=records.append) as connection:
+        client = await Http2(connection.peer).begin()
+        for path in (b"/send?x", b"/fail", b"/silent"):
+            await client.answer(await client.request(path, method=b"POST", body=b"abc"))
+        slow = await client.request(b"/slow", method=b"POST", end=False)
+        await client.answer(slow)
+    assert records == [
+        (None, "POST", b"/send", 200, 14, 2, "2"),
+        (None, "POST", b"/fail", 500, 0, 2, "2"),
+        (None, "POST", b"/silent", 500, 0, 2, "2"),
+        (None, "POST", b"/slow", 408, 37, 62, "2"),
+    ]
+
+
+async def test_a_websocket_is_told_to_the_access_log_when_it_has_ended(autojump_clock):
+    records: list[tuple[Any, ...]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await trio.sleep(1000)
+        await send({"type": "websocket.send", "text": "caf\xe9"})
+        await send({"type": "websocket.send", "bytes": b"12"})
+        await send({"type": "websocket.close"})
+
+    ours, _ = memory_stream_pair()
+    talk = Talk(Peer(ours))
+    async with handed(app, alpn="http/1.1", data=talk.handshake(), log=records.append) as connection:
+        await connection.peer.until(b"12")
+        assert await connection.peer.remains()
+    assert records == [(None, "GET", b"/ws", 101, 7, 1000, "websocket")]
+
+
+@pytest.mark.parametrize(("app", "status"), [(refusing, 403), (failing, 500)])
+async def test_a_refused_websocket_is_told_to_the_access_log(app: App, status: int, autojump_clock):
+    records: list[tuple[Any, ...]] = []
+    ours, _ = memory_stream_pair()
+    async with handed(app, alpn="http/1.1", data=Talk(Peer(ours)).handshake(), log=records.append) as connection:
+        await connection.peer.answer()
+    assert records == [(None, "GET", b"/ws", status, 0, 0, "websocket")]
+
+
+async def test_the_worker_passes_its_access_log_on():
+    records: list[tuple[Any, ...]] = []
+    async with served(refusing, log=records.append) as house:
+        talk = Talk(await house.dial())
+        await talk.peer.send(talk.handshake())
+        await talk.peer.answer()
+        client = talk.peer.stream.socket.getsockname()
+        await talk.peer.leave()
+        await house.quiet()
+    assert [(record[0], record[3]) for record in records] == [(client, 403)]
 
 
 async def test_a_client_that_does_not_read_is_cut_off_after_the_write_timeout(autojump_clock):

@@ -7,8 +7,9 @@ terminator, calls finish), let connections close, cut what is left.
 
 import errno
 import logging
+import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -61,6 +62,40 @@ def bind(host: str, port: int, *, certfile: str | None = None, keyfile: str | No
     return config
 
 
+def listen_on(host: str, port: int, *, backlog: int = 100) -> list[socket.socket]:
+    """Bind and listen, for `HttpWorker(sockets=…)` in this process or in others that are given them.
+
+    Port 0 lets the system choose; `::` takes IPv4, too, where the system has it so.
+
+    Raises:
+        OSError: the address cannot be bound; it says which, and why.
+    """
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # on Windows it would take the port away from its owner
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(backlog)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from None
+        raise
+    return [sock]
+
+
+def _parts(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.replace("[", "").replace("]", ""), int(port)
+
+
+def _prepare(sock: socket.socket) -> None:
+    """What connections inherit: nothing waits for more to send, and nothing blocks."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setblocking(False)
+
+
 class HttpWorker:
     """Connections of one application in one process.
 
@@ -68,6 +103,8 @@ class HttpWorker:
         max_connections: beyond them a connection is answered 503 and closed.
         write_timeout: seconds that one chunk may take to a client.
         log_access: takes one record of each request (see `ops.access_log`), or None.
+        sockets: accept from these, which listen already and are closed at the end, instead of binding what `config`
+            says.
 
     Attributes:
         connections: those on our own lane.
@@ -83,6 +120,7 @@ class HttpWorker:
         max_connections: int = 10_000,
         write_timeout: float = 30,
         log_access: Callable[[tuple[Any, ...]], None] | None = None,
+        sockets: Sequence[socket.socket] | None = None,
     ) -> None:
         self.app = app
         self.config = config
@@ -93,7 +131,9 @@ class HttpWorker:
         self.connections: set[Connection] = set()
         self._max_connections = max_connections
         self._write_timeout = write_timeout
-        self._listening: list[tuple[socket.socket, Any]] = []
+        self._sockets = sockets
+        self._listening: list[socket.socket] = []
+        self._tls: Any = None
         self._open = 0
         self._closed = trio.lowlevel.ParkingLot()
         self._context = WorkerContext(None)
@@ -102,22 +142,24 @@ class HttpWorker:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Bind and listen; connections wait until `run` accepts them.
+        """Bind and listen, or take the sockets that were given; connections wait until `run` accepts them.
 
         Raises:
             OSError: the address cannot be bound, or the certificate not be read.
         """
-        tls = self.config.create_ssl_context()
-        sockets = self.config.create_sockets()
-        pairs = [(sock, tls) for sock in sockets.secure_sockets] + [(sock, None) for sock in sockets.insecure_sockets]
+        listening = list(self._sockets or ())
         try:
-            for sock, _ in pairs:
-                sock.listen(self.config.backlog)
-            self._listening = pairs
+            self._tls = self.config.create_ssl_context()
+            if self._sockets is None:
+                for address in self.config.bind:
+                    listening += listen_on(*_parts(address), backlog=self.config.backlog)
+            for sock in listening:
+                _prepare(sock)
+            self._listening = listening
             yield
         finally:
             self._listening = []
-            for sock, _ in pairs:
+            for sock in listening:
                 sock.close()
 
     async def run(
@@ -137,15 +179,13 @@ class HttpWorker:
 
         Runs inside `listening`.
         """
-        urls = [_url(sock, "http" if tls is None else "https") for sock, tls in self._listening]
+        urls = [_url(sock, "http" if self._tls is None else "https") for sock in self._listening]
         async with trio.open_nursery() as worker_nursery:
-            worker_nursery.start_soon(self.hangups.run, name="watch for hang-ups")
+            await worker_nursery.start(self.hangups.run, name="watch for hang-ups")
             worker_nursery.start_soon(self._patrol, name="patrol connections")
             async with trio.open_nursery() as accept_nursery:
-                for (sock, tls), url in zip(self._listening, urls, strict=True):
-                    accept_nursery.start_soon(
-                        self._accept, sock, tls, worker_nursery, name=f"accept connections on {url}"
-                    )
+                for sock, url in zip(self._listening, urls, strict=True):
+                    accept_nursery.start_soon(self._accept, sock, worker_nursery, name=f"accept connections on {url}")
                 task_status.started([url + url_path for url in urls])
                 await shutdown.wait()
                 accept_nursery.cancel_scope.cancel("the server is shutting down")
@@ -170,7 +210,7 @@ class HttpWorker:
                 if connection.due <= now:
                     connection.expire()
 
-    async def _accept(self, sock: socket.socket, tls: Any, worker_nursery: trio.Nursery) -> None:
+    async def _accept(self, sock: socket.socket, worker_nursery: trio.Nursery) -> None:
         listener = trio.socket.from_stdlib_socket(sock)
         with listener:
             while True:
@@ -185,19 +225,19 @@ class HttpWorker:
                     continue
                 client = socket.socket(fileno=accepted.detach())
                 self._open += 1
-                worker_nursery.start_soon(self._serve, client, tls, name=f"serve connection {client.fileno()}")
+                worker_nursery.start_soon(self._serve, client, name=f"serve connection {client.fileno()}")
 
-    async def _serve(self, sock: socket.socket, tls: Any) -> None:
+    async def _serve(self, sock: socket.socket) -> None:
         """One connection from its first byte to its last. Raises nothing for what the client does."""
         try:
             if self._open > self._max_connections:
-                if tls is None:  # in TLS nobody could read it
+                if self._tls is None:  # in TLS nobody could read it
                     _refuse(sock)
-            elif tls is None:
+            elif self._tls is None:
                 stream = SocketBytes(sock, self._write_timeout)
                 await self._run(Connection(self, stream, client=peer_of(sock), server=name_of(sock)))
             else:
-                await self._serve_tls(sock, tls)
+                await self._serve_tls(sock)
         except Exception:
             _log.exception("a connection failed and was closed")
         finally:
@@ -213,10 +253,10 @@ class HttpWorker:
         finally:
             self.connections.discard(connection)
 
-    async def _serve_tls(self, sock: socket.socket, tls: Any) -> None:
+    async def _serve_tls(self, sock: socket.socket) -> None:
         client, server = peer_of(sock), name_of(sock)
         raw = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        stream = trio.SSLStream(raw, tls, server_side=True, https_compatible=True)
+        stream = trio.SSLStream(raw, self._tls, server_side=True, https_compatible=True)
         try:
             with trio.fail_after(_HANDSHAKE_SECONDS):
                 await stream.do_handshake()
@@ -257,6 +297,7 @@ class HttpWorker:
             server=server,
             write_timeout=self._write_timeout,
             body_time=self.limits.body_time,
+            log_access=self.log_access,
         )
         await handover.run()
 
@@ -271,5 +312,8 @@ def _refuse(sock: socket.socket) -> None:
 
 
 def _url(sock: socket.socket, scheme: str) -> str:
-    address, port = sock.getsockname()[:2]
+    name = sock.getsockname()
+    if isinstance(name, str):
+        return f"{scheme}+unix://{name}"
+    address, port = name[:2]
     return f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"
