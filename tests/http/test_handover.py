@@ -14,7 +14,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.trio.worker_context import WorkerContext
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from tests.http.lane_kit import GET, Http2, Peer, echo, post, respond, served, until
+from tests.http.lane_kit import GET, Http2, Peer, bench, echo, post, respond, served, until
 from trio_mcp.http.asgi import App, Receive, Scope, Send
 from trio_mcp.http.handover import Handover, PrefixedStream
 from trio_mcp.http.worker import bind
@@ -68,6 +68,29 @@ async def test_a_websocket_is_handed_over_with_its_handshake(tls: bool):
             assert (await talk.hear()).data == text
         await talk.peer.leave()
         await house.quiet()
+
+
+@pytest.mark.parametrize("alpn", ["h2", "http/1.1"])
+async def test_what_was_handed_over_has_no_deadline_of_http_1(alpn: str, autojump_clock):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await trio.sleep(1000)
+        await talkative(scope, receive, send)
+
+    async with bench(app, http2=True, head_time=1, idle=1) as lab:
+        peer = lab.connect()
+        if alpn == "h2":
+            client = await Http2(peer).begin()
+            assert (await client.answer(await client.request()))[0] == 200
+        else:
+            talk = Talk(peer)
+            await peer.send(talk.handshake())
+            assert isinstance(await talk.hear(), ws.AcceptConnection)
+            await trio.sleep(1000)
+            await talk.say("text")
+            assert (await talk.hear()).data == "text"
+        await peer.leave()
+        await lab.ended()
 
 
 async def test_a_websocket_may_follow_requests_even_in_one_segment():
