@@ -116,7 +116,12 @@ async def test_head_and_first_piece_of_the_body_leave_in_one_write(autojump_cloc
 
 @pytest.mark.parametrize(
     ("asked", "length", "said"),
-    [(b"", True, b"close"), (b"", False, b"close"), (b"Connection: keep-alive\r\n", True, b"keep-alive")],
+    [
+        (b"", True, b"close"),
+        (b"", False, b"close"),
+        (b"Connection: keep-alive\r\n", True, b"keep-alive"),
+        (b"Connection: keep-alive\r\n", False, b"close"),
+    ],
 )
 async def test_http_1_0_gets_no_chunks_and_a_close_unless_it_asked_otherwise(
     asked: bytes, length: bool, said: bytes, autojump_clock

@@ -6,6 +6,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.http.lane_kit import GET, HOST, bench, echo, post, respond
 from trio_mcp.http.asgi import CONNECTION_EXTENSION, Receive, Scope, Send
+from trio_mcp.http.byte_stream import PeerGoneError
 
 
 async def test_the_preface_of_http_2_inside_a_head_is_part_of_the_head(autojump_clock):
@@ -61,6 +62,16 @@ async def test_the_last_words_to_a_client_that_does_not_read_are_given_up_soon(a
         assert await lab.ended() - began == pytest.approx(16, abs=2)
 
 
+@pytest.mark.parametrize(("begin", "limit"), [(GET[:-1], "head_time"), (post(b"abc")[:-1], "body_time")])
+async def test_the_shortest_limit_is_kept_within_a_tenth(begin: bytes, limit: str, autojump_clock):
+    limits = {"idle": 1000, "head_time": 1000, "body_time": 1000, limit: 10}
+    async with bench(echo, **limits) as lab:
+        peer, began = lab.connect(), trio.current_time()
+        await peer.send(begin)
+        assert (await peer.answer()).status == 408
+        assert 10 <= trio.current_time() - began <= 11.1
+
+
 # Who is told of a hang-up
 
 
@@ -110,3 +121,14 @@ async def test_who_waited_for_a_hang_up_that_never_came_leaves_nothing_to_the_ne
             await peer.send(post(b"abc"))
             assert (await peer.answer()).body == b"here"
     assert messages == ["http.disconnect"] * 3
+
+
+async def test_a_failure_beside_a_client_that_left_is_still_a_failure(autojump_clock, caplog: pytest.LogCaptureFixture):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ExceptionGroup("both", [PeerGoneError("gone"), ValueError("a bug")])
+
+    async with bench(app) as lab:
+        peer = lab.connect()
+        await peer.send(GET)
+        assert (await peer.answer()).status == 500
+    assert [record.getMessage() for record in caplog.records] == ["the application failed on GET b'/'"]

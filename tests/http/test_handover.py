@@ -14,7 +14,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.trio.worker_context import WorkerContext
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from tests.http.lane_kit import GET, Http2, Peer, bench, echo, post, respond, served, until
+from tests.http.lane_kit import GET, Http2, Peer, bench, echo, post, respond, served, stream, until
 from trio_mcp.http.asgi import App, Receive, Scope, Send
 from trio_mcp.http.handover import Handover, PrefixedStream
 from trio_mcp.http.worker import bind
@@ -59,7 +59,13 @@ async def talkative(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize("tls", [False, True])
 async def test_a_websocket_is_handed_over_with_its_handshake(tls: bool):
-    async with served(talkative, tls=tls) as house:
+    schemes: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        schemes.append(scope["scheme"])
+        await talkative(scope, receive, send)
+
+    async with served(app, tls=tls) as house:
         talk = Talk(await (house.dial_tls() if tls else house.dial()))
         await talk.peer.send(talk.handshake())
         assert isinstance(await talk.hear(), ws.AcceptConnection)
@@ -68,6 +74,7 @@ async def test_a_websocket_is_handed_over_with_its_handshake(tls: bool):
             assert (await talk.hear()).data == text
         await talk.peer.leave()
         await house.quiet()
+    assert schemes == ["wss" if tls else "ws"]
 
 
 @pytest.mark.parametrize("alpn", ["h2", "http/1.1"])
@@ -91,6 +98,18 @@ async def test_what_was_handed_over_has_no_deadline_of_http_1(alpn: str, autojum
             assert (await talk.hear()).data == "text"
         await peer.leave()
         await lab.ended()
+
+
+async def test_what_was_handed_over_has_the_write_timeout_of_the_worker(autojump_clock):
+    async with bench(echo, http2=True, write_timeout=20) as lab:
+        peer = lab.connect()
+        client = await Http2(peer).begin()
+        await wait_all_tasks_blocked()
+        (connection,) = lab.worker.connections
+        connection.bytes._stream.send_stream.send_all_hook = trio.sleep_forever  # type: ignore[attr-defined]
+        began = trio.current_time()
+        await client.request()
+        assert await lab.ended() - began == 20
 
 
 async def test_a_websocket_may_follow_requests_even_in_one_segment():
@@ -341,6 +360,77 @@ async def test_a_client_that_leaves_with_its_body_is_not_answered(autojump_clock
         await connection.peer.leave()
         await connection.ended.wait()
     assert [record[3] for record in records] == [0]
+
+
+async def test_an_upload_that_nobody_reads_is_held_up(autojump_clock):
+    sent = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await trio.sleep(100)
+
+    async with handed(app) as connection:
+        client = await Http2(connection.peer).begin()
+        stream = await client.request(method=b"POST", end=False)
+        with trio.move_on_after(50):
+            for _ in range(500):
+                await client.send(stream, b"x" * 2000)
+                sent += 2000
+    assert sent < 150_000
+
+
+async def test_an_application_hears_of_a_client_whose_end_takes_no_more_bytes(autojump_clock):
+    heard: list[tuple[str, float]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await stream(send)
+        heard.append(((await receive())["type"], trio.current_time()))
+
+    async def broken() -> None:
+        raise trio.BrokenResourceError
+
+    async with handed(app, idle=1000) as connection:
+        client = await Http2(connection.peer).begin()
+        await wait_all_tasks_blocked()
+        connection.theirs.send_stream.send_all_hook = broken
+        began = trio.current_time()
+        await client.request()
+        await wait_all_tasks_blocked()
+        assert heard == [("http.disconnect", began)]
+
+
+async def test_a_close_does_not_wait_for_a_client_that_does_not_read(autojump_clock):
+    ours, _ = memory_stream_pair()
+    async with handed(refusing, alpn="http/1.1", data=Talk(Peer(ours)).handshake(), idle=1000) as connection:
+        theirs = connection.theirs
+
+        async def close() -> None:
+            """As TLS does: it says goodbye, unless it is cancelled."""
+            try:
+                await trio.sleep_forever()
+            finally:
+                theirs.send_stream.close()
+                theirs.receive_stream.close()
+
+        theirs.send_eof, theirs.aclose = trio.lowlevel.checkpoint, close
+        began = trio.current_time()
+        await connection.ended.wait()
+        assert trio.current_time() == began + 1
+        assert (await connection.peer.answer()).status == 403
+
+
+async def test_a_stream_that_fails_ends_its_connection_alone(autojump_clock, caplog: pytest.LogCaptureFixture):
+    async def fail() -> None:
+        raise ValueError("of the stream")
+
+    async with handed(echo) as connection:
+        await wait_all_tasks_blocked()
+        connection.theirs.receive_stream.receive_some_hook = fail
+        await (await Http2(connection.peer).begin()).request()
+        await connection.ended.wait()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("a connection failed and was closed")
+    assert "of the stream" in record.getMessage()
 
 
 # Headers

@@ -107,6 +107,9 @@ async def test_who_was_forgotten_is_told_nothing():
             await until(lambda: bool(other.gone))
             assert told.gone == []
             hangups.forget(other_server.fileno(), other)
+            assert hangups.watch(server.fileno(), told), "it can be watched anew"
+            await until(lambda: bool(told.gone))
+            hangups.forget(server.fileno(), told)
 
 
 async def test_forgetting_who_is_closed_already_does_not_forget_the_next_with_the_same_descriptor():
@@ -390,6 +393,31 @@ async def test_what_fails_when_it_is_told_that_the_client_is_gone_ends_its_conne
         await good.leave()
     assert told == ["the client disconnected"], "the others are told all the same"
     assert [record.getMessage() for record in caplog.records] == ["what was to end with the client failed"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "content_type"),
+    [(b"GET / HTTP/1.0\r\n\r\n", "text/event-stream"), (GET, "text/plain")],
+    ids=["not chunked", "no events"],
+)
+async def test_nothing_is_written_into_a_stream_that_has_no_place_for_it(request_: bytes, content_type: str):
+    """Then a half-close counts as a close."""
+    gone = trio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        scope["extensions"][CONNECTION_EXTENSION].on_gone(lambda _: gone.set())
+        await stream(send, content_type=content_type)
+        await gone.wait()
+        await send({"type": "http.response.body", "body": b"end"})
+
+    async with served(app) as house:
+        raw = Raw(house).send(request_)
+        peer = raw.peer()
+        await peer.until(b"begun\n\n")
+        raw.half_close()
+        assert b":" not in await peer.remains()
+        await peer.leave()
 
 
 async def test_a_stream_ends_with_the_client():

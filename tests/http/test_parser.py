@@ -1,6 +1,7 @@
 """The parser of HTTP/1.1 requests: what it reads, what it refuses, and that fragments make no difference."""
 
 import itertools
+import sys
 from typing import Any
 
 import pytest
@@ -236,6 +237,25 @@ def test_what_could_be_read_in_two_ways_is_refused_and_nothing_after_it_is_read(
     before = outcome(parser)
     parser.feed(GET + b"\r\n")
     assert outcome(parser) == before
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", [*sorted(VERSIONS.keys() - {"HTTP/0.9"}), *HOSTS, "chunked in HTTP/1.0"])
+def test_a_refused_head_is_refused_without_a_look_at_what_follows(name: str, size: int):
+    status, data = {**VERSIONS, **HOSTS, **FRAMING}[name]
+    parser = parse(data, size)
+    assert parser.refusal is not None
+    assert (parser.refusal.status, len(parser.requests)) == (status, 0)
+
+
+def test_nothing_is_kept_of_what_was_read():
+    body = b"b" * 50_000
+    data = POST + b"Content-Length: 100000\r\n\r\n" + body
+    parser, references = RequestParser(max_head=4000, max_headers=20), sys.getrefcount(data)
+    parser.feed(data)
+    assert sys.getrefcount(data) == references
+    parser.feed(body)
+    assert only(parser).complete
 
 
 def test_requests_before_a_refused_one_are_served():

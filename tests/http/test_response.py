@@ -1,8 +1,10 @@
 """Heads of responses: what may stand in them, and what is remembered of them."""
 
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
+import trio
 
 from tests.http.lane_kit import GET, bench, respond
 from trio_mcp.http import response as response_module
@@ -87,3 +89,43 @@ async def test_the_heads_of_many_sessions_are_remembered_as_one(autojump_clock):
         assert (answer[SESSION_ID], answer[b"connection"]) == (b"last", b"close")
         assert await peer.remains() == b""
     assert response_module._whole_head.cache_info().currsize == 2
+
+
+@pytest.mark.parametrize("status", [200, 204])
+async def test_a_whole_response_has_a_length_where_it_may_have_content(status: int, autojump_clock):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["extensions"][CONNECTION_EXTENSION].respond(status, (), b"")
+
+    async with bench(app) as lab:
+        peer = lab.connect()
+        await peer.send(GET)
+        assert (await peer.answer())[b"content-length"] == (b"0" if status == 200 else None)
+
+
+async def test_the_length_of_what_head_does_not_get_keeps_the_connection(autojump_clock):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"7")]})
+        await send({"type": "http.response.body"})
+
+    async with bench(app) as lab:
+        peer = lab.connect()
+        for _ in range(2):
+            await peer.send(GET.replace(b"GET", b"HEAD"))
+            answer = await peer.answer("HEAD")
+            assert (answer[b"content-length"], answer[b"connection"]) == (b"7", None)
+
+
+async def test_the_date_is_new_also_where_the_clock_of_this_run_is_behind_the_last(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock
+):
+    monkeypatch.setattr(response_module, "_date", (trio.current_time() + 1000, b"date: long ago\r\n\r\n"))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send)
+
+    async with bench(app) as lab:
+        peer = lab.connect()
+        await peer.send(GET)
+        date = (await peer.answer())[b"date"]
+        assert date is not None
+        assert parsedate_to_datetime(date.decode()).tzinfo is not None

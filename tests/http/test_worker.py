@@ -132,7 +132,13 @@ async def test_https_says_so_in_the_scope():
 
 
 async def test_http_2_is_served_where_alpn_chose_it():
-    async with served(echo, tls=True) as house:
+    schemes: set[str] = set()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        schemes.add(scope["scheme"])
+        await echo(scope, receive, send)
+
+    async with served(app, tls=True) as house:
         peer = await house.dial_tls("h2", "http/1.1")
         assert peer.stream.selected_alpn_protocol() == "h2"
         client = await Http2(peer).begin()
@@ -141,6 +147,7 @@ async def test_http_2_is_served_where_alpn_chose_it():
         assert await client.answer(second) == (200, b"POST /2 " + b"x" * 100_000)
         await peer.leave()
         await house.quiet()
+    assert schemes == {"https"}
 
 
 @pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b""])

@@ -134,7 +134,7 @@ class HandedApp:
         if kind in ("http.response.start", "websocket.http.response.start"):
             self._status = message["status"]
         elif kind == "websocket.accept":
-            self._status = 101 if self._scope["http_version"] == "1.1" else 200
+            self._status = 101
         elif kind == "websocket.close":
             self._status = self._status or 403
         else:
