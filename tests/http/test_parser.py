@@ -399,11 +399,17 @@ def test_a_handshake_behind_other_requests_is_handed_on_alone(size: int):
 
 
 @pytest.mark.parametrize(
-    "lacking",
-    [b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b"Sec-WebSocket-Version: 13\r\n", b"websocket", b", Upgrade"],
+    ("right", "wrong"),
+    [
+        (b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b""),
+        (b"Sec-WebSocket-Version: 13\r\n", b""),
+        (b"websocket", b"h2c"),
+        (b", Upgrade", b""),
+        (b"HTTP/1.1", b"HTTP/1.0"),
+    ],
 )
-def test_a_handshake_that_cannot_succeed_is_an_ordinary_request(lacking: bytes):
-    parser = parse(WEBSOCKET.replace(lacking, b"h2c" if lacking == b"websocket" else b""))
+def test_a_handshake_that_cannot_succeed_is_an_ordinary_request(right: bytes, wrong: bytes):
+    parser = parse(WEBSOCKET.replace(right, wrong))
     assert parser.upgrade is None
     assert only(parser).method == "GET"
 
