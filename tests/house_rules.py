@@ -55,10 +55,11 @@ CATCH_ALL_OWNERS = {
     "runtime/dispatch.py": "an author's function failed: -32603 or isError, logged once",
     "runtime/host.py": "a session crashed: it ends alone, logged once",
     "cli/": "an author's module failed to import: one line, exit code 2",
-    "http/connection.py": "a foreign application failed under our lane: 500, logged once",
+    "http/connection.py": "a foreign application failed under our lane: 500, or its connection ends, logged once",
     "http/worker.py": "one connection failed: it ends alone, logged once",
     "http/handover.py": "one HTTP/2 stream or foreign connection failed: it ends alone, logged",
     "http/custom_route.py": "an author's route failed: 500, logged once",
+    "http/handed_app.py": "an application failed over HTTP/2 or WebSocket: 500, logged once",
     "http/lifespan.py": "startup failed: told to the foreign server, whose way to say it is a message",
 }
 
