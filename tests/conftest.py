@@ -7,6 +7,8 @@ import pytest
 import trio
 from hypothesis import settings
 
+from tests.external import missing
+
 # No wall clock (deadline), no memory of earlier runs (database), the same examples each time (derandomize).
 settings.register_profile("house", deadline=None, database=None, derandomize=True, print_blob=True)
 settings.load_profile("house")
@@ -44,3 +46,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("trio") is not None:
             item.add_marker(pytest.mark.trio(run=trio_run_to_the_last_task), append=False)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what was not tested because a program of the system is not here: nobody reads reasons of skips."""
+    for line in missing(terminalreporter.stats.get("skipped", ())):
+        terminalreporter.write_line(line, yellow=True, bold=True)

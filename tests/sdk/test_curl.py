@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,11 +12,11 @@ from typing import Any
 import pytest
 import trio
 
+from tests.external import require
 from trio_mcp import Settings, Shutdown, demo, serve_http
 
 PATIENCE = 30
 DIRECT = {**os.environ, "NO_PROXY": "localhost"}
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
 
 LISTEN = "curl -N http://localhost:8085/notifications"
 INITIALIZE = r"""
@@ -56,6 +55,11 @@ curl -X POST http://localhost:8000/message \
     "params":{"name":"echo","arguments":{"message":"hello SSE"}}
   }'
 """
+
+
+@pytest.fixture(autouse=True)
+def curl() -> str:
+    return require("curl")
 
 
 class Shell:

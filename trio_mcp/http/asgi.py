@@ -31,6 +31,9 @@ SSE_HEADERS: Final[tuple[Header, ...]] = (
 #: The ASGI extension of our own lane: an object with `on_gone(gone)`, `spawn(function, name=)` and `respond(…)`,
 #: whose writes are bounded already.
 CONNECTION_EXTENSION: Final = "trio_mcp.connection"
+#: What `ops.proxy` writes among a scope's extensions, for the access log outside of it: the client that a trusted proxy
+#: named.
+CLIENT_EXTENSION: Final = "trio_mcp.client"
 
 
 class ClientGoneError(OSError):

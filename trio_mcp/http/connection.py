@@ -27,7 +27,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 import trio
 
-from trio_mcp.http.asgi import CONNECTION_EXTENSION, App, Header
+from trio_mcp.http.asgi import CLIENT_EXTENSION, CONNECTION_EXTENSION, App, Header
 from trio_mcp.http.byte_stream import ByteStream, PeerGoneError
 from trio_mcp.http.hangup import Hangups
 from trio_mcp.http.parser import Refusal, Request, RequestParser
@@ -307,7 +307,8 @@ class Connection:
             if self.worker.log_access is not None:
                 took = trio.current_time() - began
                 facts = (request.method, request.target, response.status, response.size, took, request.version)
-                self.worker.log_access((self.client, *facts))
+                client = self._template["extensions"].get(CLIENT_EXTENSION, self.client)
+                self.worker.log_access((client, *facts))
         return response
 
     async def _respond_reading_ahead(self, request: Request, response: Response) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import trio
 
-from trio_mcp.http.asgi import TEXT_TYPE
+from trio_mcp.http.asgi import CLIENT_EXTENSION, TEXT_TYPE
 from trio_mcp.http.response import check_headers
 
 _log = logging.getLogger("trio_mcp.handover")
@@ -151,4 +151,5 @@ class HandedApp:
             scope = self._scope
             protocol = "websocket" if scope["type"] == "websocket" else scope["http_version"]
             facts = (scope.get("method", "GET"), scope["raw_path"], self._status, self._size, took, protocol)
-            self._log_access((scope["client"], *facts))
+            client = (scope.get("extensions") or {}).get(CLIENT_EXTENSION, scope["client"])
+            self._log_access((client, *facts))

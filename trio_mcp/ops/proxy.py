@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Awaitable, Sequence
 from typing import Final
 
-from trio_mcp.http.asgi import App, Receive, Scope, Send
+from trio_mcp.http.asgi import CLIENT_EXTENSION, App, Receive, Scope, Send
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -29,7 +29,7 @@ def network(text: str) -> Network:
 
 
 class TrustedProxy:
-    """Rewrites the scope's client and scheme where a trusted proxy speaks."""
+    """Rewrites the scope's client and scheme where a trusted proxy speaks, and tells the server's access log."""
 
     def __init__(self, app: App, networks: Sequence[str]) -> None:
         self._app = app
@@ -50,6 +50,8 @@ class TrustedProxy:
                 proto = value.decode("latin-1").strip().lower()
         scope = scope.copy()
         scope["client"] = self._client(client, forwarded)
+        if "extensions" in scope:
+            scope["extensions"][CLIENT_EXTENSION] = scope["client"]
         if proto == "https":
             scope["scheme"] = _SECURE.get(scope["scheme"], scope["scheme"])
         return self._app(scope, receive, send)
