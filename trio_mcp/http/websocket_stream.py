@@ -244,7 +244,12 @@ class WebSocketStream(WSStream):
 
 
 async def _announced(stream: WebSocketStream, app: Any, scope: Any, *rest: Any) -> None:
-    await app({**scope, "extensions": {**scope["extensions"], WEBSOCKET_EXTENSION: stream}}, *rest)
+    extensions = scope["extensions"]  # no copy: what the application adds is for the access log outside
+    extensions[WEBSOCKET_EXTENSION] = stream
+    try:
+        await app(scope, *rest)
+    finally:
+        del extensions[WEBSOCKET_EXTENSION]  # else the stream and its scope would hold each other
 
 
 def _joined(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
