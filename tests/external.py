@@ -1,8 +1,8 @@
 """Programs of the system that tests drive: nginx, a browser, curl and the like.
 
-It owns where they are looked for, and what is said when one is missing: its tests are skipped, and the last lines of the
-run name it. With `REQUIRE_EXTERNAL=1`, which `.ci/run` sets where it could install them, they fail. It refuses to install
-anything.
+It owns where they are looked for, and what is said when one is missing: its tests are skipped, and the last lines of
+the run name it. With `REQUIRE_EXTERNAL=1`, which `.ci/run` sets where it could install them, they fail. It refuses to
+install anything.
 """
 
 import os
