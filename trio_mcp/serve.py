@@ -14,13 +14,16 @@ from typing import Any
 import attrs
 import trio
 
-from trio_mcp.http.app import McpApp
+from trio_mcp.http.app import Endpoint, McpApp
 from trio_mcp.http.asgi import App, Receive, Scope, Send
 from trio_mcp.http.connection import Limits
 from trio_mcp.http.lifespan import run_lifespan
 from trio_mcp.http.worker import HttpWorker, bind
 from trio_mcp.ops.access_log import AccessLog
+from trio_mcp.ops.docs_page import PATH as DOCS_PATH
+from trio_mcp.ops.docs_page import DocsPage
 from trio_mcp.ops.health import Health
+from trio_mcp.ops.introspection import Introspection
 from trio_mcp.ops.origin import OriginGuard, is_loopback
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.replay import EventStore
@@ -46,9 +49,20 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
         path: of the endpoint; None: `Settings.path`.
         loopback: whether it is bound to loopback; None asks each connection.
     """
-    app: App = McpApp(host, path=path)
+    app: App = McpApp(host, path=path, endpoints=_endpoints(host, path))
     app = OriginGuard(app, host, loopback=loopback)
     return Health(app, host)
+
+
+def _endpoints(host: Host, path: str | None) -> dict[str, Endpoint]:
+    """What is served beside the MCP endpoint."""
+    settings = host.server.settings
+    found: dict[str, Endpoint] = {}
+    if settings.introspection:
+        found |= Introspection(host).endpoints
+    if settings.docs_page:
+        found[DOCS_PATH] = DocsPage(host, path=path).respond
+    return found
 
 
 async def serve_http(
@@ -93,6 +107,7 @@ async def serve_http(
         write_timeout=settings.write_timeout,
         log_access=None if access_log is None else access_log.take,
     )
+    runtime.connections = worker.count
     with worker.listening():  # before the lifespan, so that a taken port costs nothing
         async with trio.open_nursery() as serve_nursery:
             await _start(runtime, serve_nursery, shutdown)

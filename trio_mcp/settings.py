@@ -92,6 +92,14 @@ class Settings:
     #: Secret for `requestState`, the same in all workers; None: a new one in every process. Applied in `runtime.host`.
     state_secret: bytes | None = attrs.field(default=None, repr=False)
 
+    # What people look at in a browser
+    #: Whether `/docs` is served, the page to look at a server and call it. Applied in `serve`.
+    docs_page: bool = True
+    #: Whether `/introspection` shows live sessions and calls to who may see them. Applied in `serve`.
+    introspection: bool = True
+    #: Seconds between two looks of those who watch live sessions. Applied in `ops.introspection`.
+    introspection_interval: float = attrs.field(default=0.25, validator=_positive)
+
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:
         if not value.startswith("/"):

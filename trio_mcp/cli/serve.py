@@ -36,6 +36,8 @@ SETTINGS: Final = {
     "session_idle": "session_idle",
     "shutdown_grace": "shutdown_grace",
     "access_log": "access_log",
+    "docs_page": "docs_page",
+    "introspection": "introspection",
 }
 #: Options that mean nothing to a pipe.
 HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SETTINGS if name != "tool_timeout"))
@@ -89,6 +91,15 @@ HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SE
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     help="How long calls in flight may go on once told to stop; a second Ctrl-C cuts it short.  [default: 5]",
+)
+@click.option(
+    "--docs-page/--no-docs-page", default=None, help="Serve /docs, a page to look at this server and call it.  [default: yes]"
+)
+@click.option(
+    "--introspection/--no-introspection",
+    default=None,
+    help="Show live sessions, calls and tasks at /introspection: to the operator, or without authentication to"
+    " this machine.  [default: yes]",
 )
 @click.option("--access-log/--no-access-log", default=None, help="Log each HTTP request, at level info.  [default: no]")
 @click.option(

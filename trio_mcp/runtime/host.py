@@ -35,6 +35,8 @@ class Host:
     Attributes:
         draining: no new work is taken.
         running: between the lifespan's start and its end.
+        began: when `run` began, on trio's clock; `epoch` is that clock's zero as seconds of wall time.
+        connections: counts those that are open, where whoever serves can tell.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class Host:
         self._token: trio.lowlevel.TrioToken | None = None
         self._stopped = trio.Event()
         self._quiet: trio.Event | None = None
-        self._epoch = 0.0
+        self.began = 0.0
+        self.epoch = 0.0
+        self.connections: Callable[[], int] | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Enter the lifespan, own the sessions until `stop`, leave the lifespan. Runs once.
@@ -69,7 +73,8 @@ class Host:
         Cancellation: sessions and calls are cancelled and awaited, and the lifespan's teardown still runs, for at
         most `Settings.cleanup_timeout`.
         """
-        self._epoch = time.time() - trio.current_time()
+        self.began = trio.current_time()
+        self.epoch = time.time() - self.began
         self._token = trio.lowlevel.current_trio_token()
         async with _entered(self.server) as self.lifespan:
             stop_observing = self.server.observe(self.publish)
@@ -173,7 +178,7 @@ class Host:
 
     def wall_time(self) -> float:
         """Seconds since the epoch at the start, advanced by trio's clock, so that a mock clock rules it."""
-        return self._epoch + trio.current_time()
+        return self.epoch + trio.current_time()
 
     # Shutdown
 

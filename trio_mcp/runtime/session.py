@@ -154,7 +154,7 @@ class Session:
         self.log_level: LoggingLevel = DEFAULT_LOG_LEVEL
         self.running = 0
         self.readers = 0
-        self.last_active = trio.current_time()
+        self.began = self.last_active = trio.current_time()
         self.ended = trio.Event()
         self.call_ended = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
