@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from trio_mcp.http.app import Endpoint
-from trio_mcp.http.asgi import JSON_TYPE, ClientGoneError, Exchange, Header, Scope
+from trio_mcp.http.asgi import JSON_TYPE, Exchange, Header, Scope
 from trio_mcp.http.message import respond_error
 from trio_mcp.ops.nursery_tree import take
 from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE
@@ -111,9 +111,8 @@ class Introspection:
                 elif now - silent_since >= settings.keepalive:
                     silent_since = now
                     await exchange.write(KEEPALIVE)
-        if exchange.gone:
-            raise ClientGoneError
-        await exchange.finish()
+        if not exchange.gone:
+            await exchange.finish()
 
     def _look(self, tree: bool, *, fresh: bool = False) -> bytes:
         """What there is, without what only time changes; one look serves everybody who watches."""
