@@ -93,7 +93,9 @@ HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SE
     help="How long calls in flight may go on once told to stop; a second Ctrl-C cuts it short.  [default: 5]",
 )
 @click.option(
-    "--docs-page/--no-docs-page", default=None, help="Serve /docs, a page to look at this server and call it.  [default: yes]"
+    "--docs-page/--no-docs-page",
+    default=None,
+    help="Serve /docs, a page to look at this server and call it.  [default: yes]",
 )
 @click.option(
     "--introspection/--no-introspection",

@@ -125,7 +125,7 @@ class Introspection:
 
     def _event(self, tree: bool) -> bytes:
         snapshot = take(self._host, base=trio.current_time(), tree=tree)
-        return encode_event(msgspec.json.encode(snapshot), event="snapshot")
+        return encode_event(msgspec.json.encode(snapshot))
 
 
 class _Watcher:
