@@ -98,7 +98,7 @@ class Settings:
     #: Whether `/introspection` shows live sessions and calls to who may see them. Applied in `serve`.
     introspection: bool = True
     #: Seconds between two looks of those who watch live sessions. Applied in `ops.introspection`.
-    introspection_interval: float = attrs.field(default=0.25, validator=_positive)
+    introspection_interval: float = attrs.field(default=0.25, validator=attrs.validators.gt(0))
 
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:

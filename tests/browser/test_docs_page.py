@@ -274,6 +274,19 @@ def test_cancelling_closes_the_connection_and_the_tool_runs_its_finally(visit: O
     assert page.locator(".answer").inner_text().count("slow") > before
 
 
+def test_the_keyboard_alone_runs_and_cancels(visit: Open):
+    page = visit("/docs#tool/slow")
+    page.get_by_label("steps").focus()
+    page.keyboard.type("1000")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.locator(".call").get_by_text("step 0", exact=False).first.wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "Cancel"
+    page.keyboard.press("Enter")
+    finished(page, "cancelled")
+    assert page.evaluate("document.activeElement.textContent") == "Run"
+
+
 def test_a_question_is_a_form_and_its_answer_goes_on_with_the_call(visit: Open):
     page = visit("/docs#tool/ask")
     run(page)

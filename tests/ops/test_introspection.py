@@ -3,11 +3,14 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import pytest
 import trio
 
+from tests.cli.commands import exchanged
 from tests.http.client import Web, served
 from tests.http.fetch import Fetch
 from tests.http.servers import Diary, small_server
@@ -15,7 +18,7 @@ from trio_mcp import Host, Server, Settings
 from trio_mcp.http.app import McpApp
 from trio_mcp.ops import nursery_tree
 from trio_mcp.ops.introspection import EVENTS_PATH, PATH, Introspection, may_introspect
-from trio_mcp.serve import http_app
+from trio_mcp.serve import http_app, serve_http
 
 REMOTE = ("203.0.113.7", 40000)
 
@@ -67,7 +70,8 @@ async def test_a_tool_of_its_own_bound_has_that_deadline_and_one_without_has_non
         web.call("bound")
         web.call("free")
         await trio.sleep(2)
-        assert [call["deadline"] for call in (await look(web))["calls"]] == [5, None]
+        seen = {call["target"]: call["deadline"] for call in (await look(web))["calls"]}
+        assert seen == {"bound": 5, "free": None}
 
 
 async def test_a_session_shows_its_client_its_calls_and_how_long_it_is_idle_but_never_its_whole_id(autojump_clock):
@@ -173,9 +177,9 @@ async def test_who_watches_gets_a_snapshot_at_once_and_another_only_when_somethi
         began = trio.current_time()
         await web.call("wait", seconds=3).done()
         await trio.sleep(1)
-        new = fetch.events[settled:]
-        assert [len(event.message["calls"]) for event in new][:2] == [1, 0]
-        assert 0 < new[0].at - began <= 0.25 + 1e-6
+        counts = [(len(event.message["calls"]), event.at - began) for event in fetch.events]
+        assert [count for count, _ in groupby(count for count, _ in counts)] == [0, 1, 0]
+        assert 0 < next(at for count, at in counts if count) <= 0.5
         assert fetch.headers["content-type"] == "text/event-stream"
 
 
@@ -294,3 +298,14 @@ async def test_arguments_are_not_shown(autojump_clock):
         web.call("secret", password="hunter2")
         await trio.sleep(1)
         assert "hunter2" not in json.dumps(await look(web, tasks=True))
+
+
+async def test_the_connections_of_a_real_server_are_counted():
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            [url] = await nursery.start(partial(serve_http, small_server(), port=0), name="serve small")
+            port = int(url.partition("://")[2].partition("/")[0].rpartition(":")[2])
+            async with await trio.open_tcp_stream("127.0.0.1", port):
+                answer = await exchanged(port, "GET", PATH)
+            assert answer.message["server"]["connections"] == 2
+            nursery.cancel_scope.cancel()
