@@ -267,8 +267,9 @@ def test_live_sessions_are_shown_to_this_machine_where_nobody_has_a_name(scope: 
 @pytest.mark.parametrize("path", [PATH, EVENTS_PATH])
 async def test_others_are_refused(path: str, autojump_clock):
     async with watched() as web:
-        fetch = await web.open("GET", path=path, prepare=lambda f: f.scope.update(client=REMOTE)).done()
-        assert fetch.status == 403
+        fetch = web.open("GET", path=path, prepare=lambda f: f.scope.update(client=REMOTE))
+        await trio.sleep(1)
+        assert (fetch.status, fetch.complete) == (403, True)
         assert "sessions" not in json.dumps(fetch.json).replace("live sessions", "")
 
 
@@ -309,3 +310,15 @@ async def test_the_connections_of_a_real_server_are_counted():
                 answer = await exchanged(port, "GET", PATH)
             assert answer.message["server"]["connections"] == 2
             nursery.cancel_scope.cancel()
+
+
+async def test_the_composition_may_say_who_the_operator_is(autojump_clock):
+    def wrap(app: Any, host: Host) -> Any:
+        operator = Introspection(host, may=lambda scope, settings: scope.get("principal") == "operator")
+        return McpApp(host, endpoints=operator.endpoints)
+
+    async with served(small_server(), wrap=wrap) as web:
+        for principal, status in (("operator", 200), ("ada", 403), ("", 403)):
+            who = {"principal": principal, "client": REMOTE}
+            fetch = web.open("GET", path=PATH, prepare=lambda f, who=who: f.scope.update(who))
+            assert (await fetch.done()).status == status

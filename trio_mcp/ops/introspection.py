@@ -5,6 +5,7 @@ While nobody looks, nothing is done and nothing is kept: whoever watches looks a
 """
 
 import ipaddress
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
@@ -44,10 +45,15 @@ def may_introspect(scope: Scope, settings: Settings) -> bool:
 
 
 class Introspection:
-    """The two endpoints of one host."""
+    """The two endpoints of one host.
 
-    def __init__(self, host: Host) -> None:
+    Args:
+        may: whether the one who asks may see; another than `may_introspect` where there is an operator.
+    """
+
+    def __init__(self, host: Host, *, may: Callable[[Scope, Settings], bool] = may_introspect) -> None:
         self._host = host
+        self._may = may
         self._watchers = 0
         self._looked: dict[bool, tuple[float, bytes]] = {}
 
@@ -88,7 +94,7 @@ class Introspection:
         if exchange.method not in ("GET", "HEAD"):
             await respond_error(exchange, 405, INVALID_REQUEST, "Method Not Allowed", headers=_ALLOW)
             return False
-        if not may_introspect(exchange.scope, self._host.server.settings):
+        if not self._may(exchange.scope, self._host.server.settings):
             text = "Forbidden: live sessions are shown to the operator, or on this machine where there is no token"
             await respond_error(exchange, 403, INVALID_REQUEST, text, headers=_HEADERS)
             return False
