@@ -319,6 +319,9 @@ async def test_the_composition_may_say_who_the_operator_is(autojump_clock):
 
     async with served(small_server(), wrap=wrap) as web:
         for principal, status in (("operator", 200), ("ada", 403), ("", 403)):
-            who = {"principal": principal, "client": REMOTE}
-            fetch = web.open("GET", path=PATH, prepare=lambda f, who=who: f.scope.update(who))
+            fetch = web.open("GET", path=PATH, prepare=partial(_from_afar, principal=principal))
             assert (await fetch.done()).status == status
+
+
+def _from_afar(fetch: Fetch, principal: str) -> None:
+    fetch.scope.update(principal=principal, client=REMOTE)
