@@ -274,6 +274,17 @@ def test_cancelling_closes_the_connection_and_the_tool_runs_its_finally(visit: O
     assert page.locator(".answer").inner_text().count("slow") > before
 
 
+def test_what_a_call_says_comes_into_view_below_a_long_form(visit: Open):
+    page = visit("/docs#tool/every_kind", height=500)
+    page.get_by_label("count", exact=True).fill("1")
+    run(page, text="a long form")
+    finished(page)
+    page.locator(".answer").wait_for()
+    page.wait_for_timeout(700)  # a smooth scroll has no event of its end that all browsers send
+    box = page.locator(".answer h3").first.bounding_box()
+    assert 56 < box["y"] < 500
+
+
 def test_the_keyboard_alone_runs_and_cancels(visit: Open):
     page = visit("/docs#tool/slow")
     page.get_by_label("steps").focus()
