@@ -20,6 +20,7 @@ from trio_mcp.http.connection import Limits
 from trio_mcp.http.lifespan import run_lifespan
 from trio_mcp.http.worker import HttpWorker, bind
 from trio_mcp.ops.access_log import AccessLog
+from trio_mcp.ops.bearer import Bearer
 from trio_mcp.ops.health import Health
 from trio_mcp.ops.origin import OriginGuard, is_loopback
 from trio_mcp.runtime.host import Host
@@ -47,6 +48,8 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
         loopback: whether it is bound to loopback; None asks each connection.
     """
     app: App = McpApp(host, path=path)
+    if host.server.auth is not None:
+        app = Bearer(app, host, host.server.auth, path=path)
     app = OriginGuard(app, host, loopback=loopback)
     return Health(app, host)
 
@@ -84,6 +87,12 @@ async def serve_http(
     settings = server.settings
     shutdown = shutdown or Shutdown()
     runtime = Host(server, event_store=event_store)
+    if server.auth is None and not is_loopback(host):
+        _log.warning(
+            "%s answers anybody who reaches %s: protect it with Server(auth=…) or --auth-token-env NAME",
+            server.name,
+            host or "this machine",
+        )
     access_log = AccessLog() if settings.access_log else None
     worker = HttpWorker(
         http_app(runtime, path=path, loopback=is_loopback(host)),

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from trio_mcp.urls import is_safe_url, split_url
+
 _positive = attrs.validators.gt(0)
 _at_least_one = attrs.validators.ge(1)
 
@@ -91,6 +93,25 @@ class Settings:
     allowed_origins: tuple[str, ...] | None = attrs.field(default=None, converter=_strings)
     #: Secret for `requestState`, the same in all workers; None: a new one in every process. Applied in `runtime.host`.
     state_secret: bytes | None = attrs.field(default=None, repr=False)
+
+    # Authorization
+    #: What clients call the MCP endpoint, such as `https://mcp.example.org/mcp`; None: what each request calls it.
+    #: Applied in `auth.resource`.
+    resource_url: str | None = attrs.field(default=None)
+    #: Where clients get tokens, told in the metadata (RFC 9728); None: what the verifier says. Applied in
+    #: `auth.resource`.
+    authorization_servers: tuple[str, ...] | None = attrs.field(default=None, converter=_strings)
+
+    @resource_url.validator
+    def _check_resource_url(self, attribute: object, value: str | None) -> None:
+        if value is not None and (split_url(value) is None or "?" in value):
+            raise ValueError(f"resource_url must be an http(s) URL without query and fragment, not {value!r}")
+
+    @authorization_servers.validator
+    def _check_authorization_servers(self, attribute: object, value: tuple[str, ...] | None) -> None:
+        for url in value or ():
+            if not is_safe_url(url):
+                raise ValueError(f"authorization_servers must be https:// URLs (http:// only on loopback), not {url!r}")
 
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:

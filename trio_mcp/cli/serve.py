@@ -18,6 +18,7 @@ import click
 import trio
 
 from trio_mcp import demo
+from trio_mcp.cli.auth import AUTH_OPTIONS, auth_options, verifier_of
 from trio_mcp.cli.errors import CANNOT_BEGIN, FAILED, CliError, leaves, told, tracebacks
 from trio_mcp.cli.target import SHOW_WHERE, load
 from trio_mcp.serve import Shutdown, run_until_signal, serve_http, serve_stdio
@@ -36,9 +37,18 @@ SETTINGS: Final = {
     "session_idle": "session_idle",
     "shutdown_grace": "shutdown_grace",
     "access_log": "access_log",
+    "resource_url": "resource_url",
+    "authorization_server": "authorization_servers",
 }
 #: Options that mean nothing to a pipe.
-HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SETTINGS if name != "tool_timeout"))
+HTTP_ONLY: Final = (
+    "host",
+    "port",
+    "certfile",
+    "keyfile",
+    *AUTH_OPTIONS,
+    *(name for name in SETTINGS if name != "tool_timeout"),
+)
 
 
 @click.command("serve")
@@ -90,6 +100,7 @@ HTTP_ONLY: Final = ("host", "port", "certfile", "keyfile", *(name for name in SE
     metavar="SECONDS",
     help="How long calls in flight may go on once told to stop; a second Ctrl-C cuts it short.  [default: 5]",
 )
+@auth_options
 @click.option("--access-log/--no-access-log", default=None, help="Log each HTTP request, at level info.  [default: no]")
 @click.option(
     "--log-level",
@@ -121,7 +132,10 @@ def serve_command(
             with redirect_stdout(sys.stderr):  # a lifespan may print before and after the pipe's own guard
                 run_stdio(configured(_server_of(target), options))
         else:
-            run_http(configured(_server_of(target), options), options)
+            verifier = verifier_of(options)  # first: what is missing here need not wait for the target's import
+            server = configured(_server_of(target), options)
+            server.auth = verifier or server.auth
+            run_http(server, options)
 
 
 def set_up_logging(level: str) -> None:

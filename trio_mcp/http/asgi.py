@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import trio
 
+from trio_mcp.auth.tokens import AUTHORIZATION, Authorization
 from trio_mcp.protocol.headers import Headers
 from trio_mcp.settings import Settings
 
@@ -83,6 +84,16 @@ class Exchange:
         self._send_message = send
         self._settings = settings
         self._spawn: Callable[..., None] | None = None
+
+    @property
+    def principal(self) -> str:
+        """Whose request it is; empty where nobody was asked."""
+        return self.scope.get("principal") or ""
+
+    @property
+    def authorization(self) -> Authorization | None:
+        """What the request was let in by; None where no token was asked for."""
+        return self.scope.get(AUTHORIZATION)
 
     async def _send(self, message: dict[str, Any]) -> None:
         """Send an ASGI message within the write timeout; on our own lane that bound is the lane's."""

@@ -4,6 +4,7 @@ A reply stays uncommitted until it is clear: the last answer came first, so it i
 what went wrong; or something else came first, or nothing for `Settings.commit_after`, and it is a stream.
 """
 
+import math
 from collections.abc import Mapping
 
 import attrs
@@ -79,23 +80,38 @@ async def respond_json(
 
 
 async def stream(
-    exchange: Exchange, outlet: Outlet, settings: Settings, *, polling: bool = False, headers: tuple[Header, ...] = ()
+    exchange: Exchange,
+    outlet: Outlet,
+    settings: Settings,
+    *,
+    polling: bool = False,
+    headers: tuple[Header, ...] = (),
+    until: float = math.inf,
 ) -> None:
     """Write an outlet as events until it closes or parts, with a comment in every silence of `Settings.keepalive`.
 
     A reader that wrote this outlet before is sent away, and so are we when another comes. Ends with the stream's
     terminator, unless the client left.
+
+    Args:
+        until: when to end the connection, though not the stream, on trio's clock: no reader outlives its token.
     """
     if exchange.gone:
         return
     with outlet.reader() as exchange.reader_scope:
-        await _write_events(exchange, outlet, settings, polling=polling, headers=headers)
+        await _write_events(exchange, outlet, settings, polling=polling, headers=headers, until=until)
     if not exchange.gone:
         await exchange.finish()
 
 
 async def _write_events(
-    exchange: Exchange, outlet: Outlet, settings: Settings, *, polling: bool, headers: tuple[Header, ...]
+    exchange: Exchange,
+    outlet: Outlet,
+    settings: Settings,
+    *,
+    polling: bool,
+    headers: tuple[Header, ...],
+    until: float,
 ) -> None:
     first = b""
     if not outlet.committed:
@@ -110,9 +126,12 @@ async def _write_events(
         elif outlet.closed:
             break
         else:
-            with trio.move_on_after(settings.keepalive) as silence:
+            now = trio.current_time()
+            if now >= until:
+                break
+            with trio.move_on_at(min(now + settings.keepalive, until)) as silence:
                 await outlet.wait()
-            if silence.cancelled_caught:
+            if silence.cancelled_caught and trio.current_time() < until:
                 await exchange.write(KEEPALIVE)
 
 

@@ -12,12 +12,15 @@ from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
 import trio
 
+from trio_mcp.auth.resource import ProtectedResource
+from trio_mcp.auth.tokens import Authorization
 from trio_mcp.context import Context
 from trio_mcp.protocol.headers import Headers
 from trio_mcp.protocol.methods import Method
 from trio_mcp.protocol.revisions import Revision
 from trio_mcp.protocol.shaping import shape_progress
 from trio_mcp.runtime.outlet import Outlet
+from trio_mcp.runtime.scopes import check_resource
 from trio_mcp.server import Server
 from trio_mcp.wire.base import ProgressToken, RequestId
 from trio_mcp.wire.content import ResourceContents
@@ -41,6 +44,7 @@ class Owner(Protocol):
 
     server: Server
     lifespan: Any
+    protected: ProtectedResource | None
 
     def call_began(self, call: "Call") -> None:
         """A call is about to run; told before its task is scheduled, so that a drain cannot overlook it."""
@@ -59,6 +63,8 @@ class Call(ABC):
     """One request being answered.
 
     Attributes:
+        principal: whose request it is; empty where nobody was asked.
+        authorization: what the request was let in by; None where no token was asked for.
         began: when it was taken in, on trio's clock.
         scope: everything the call does happens under it; cancelling it, with a reason, ends the call.
         answered: the answer is out; nothing more may be sent for it.
@@ -70,6 +76,7 @@ class Call(ABC):
     __slots__ = (
         "_headers",
         "answered",
+        "authorization",
         "began",
         "client_capabilities",
         "client_info",
@@ -79,6 +86,7 @@ class Call(ABC):
         "method",
         "outlet",
         "params",
+        "principal",
         "progress_token",
         "revision",
         "scope",
@@ -98,6 +106,8 @@ class Call(ABC):
         client_capabilities: ClientCapabilities,
         headers: Headers = NO_HEADERS,
         session_id: str | None = None,
+        principal: str = "",
+        authorization: Authorization | None = None,
     ) -> None:
         self.host = host
         self.outlet = outlet
@@ -110,6 +120,8 @@ class Call(ABC):
         self._headers = headers
         self.began = trio.current_time()
         self.session_id = session_id
+        self.principal = principal
+        self.authorization = authorization
         self.scope = trio.CancelScope()
         self.answered = False
         meta = params.meta
@@ -179,7 +191,8 @@ class Call(ABC):
             await outlet.turn()
 
     async def read_resource(self, uri: str) -> list[ResourceContents]:
-        """Read a resource of the same server."""
+        """Read a resource of the same server, if the caller may."""
+        check_resource(self.host, self.authorization, uri)
         return await self.host.server.read_resource(uri, self.context)
 
     def publish(self, kind: str, uri: str | None = None) -> None:

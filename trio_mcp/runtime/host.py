@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from trio_mcp.auth.resource import ProtectedResource
 from trio_mcp.protocol.errors import UNAVAILABLE, McpError
 from trio_mcp.protocol.seal import Sealer
 from trio_mcp.runtime.call import Call
@@ -35,6 +36,7 @@ class Host:
     Attributes:
         draining: no new work is taken.
         running: between the lifespan's start and its end.
+        protected: what guards it, where requests come with verified tokens; None: nothing does.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Host:
         self.calls: dict[Call, None] = {}
         self.sealer = Sealer(settings.state_secret or secrets.token_bytes(32))
         self.lifespan: Any = None
+        self.protected: ProtectedResource | None = None
         self.running = False
         self.draining = False
         self._new_session_id = new_session_id
@@ -89,8 +92,10 @@ class Host:
 
     # Sessions
 
-    async def open_session(self, *, pipe: Outlet | None = None) -> Session:
+    async def open_session(self, *, pipe: Outlet | None = None, principal: str = "") -> Session:
         """Start a session; `pipe` is the outlet of the connection that it is the session of.
+
+        It belongs to `principal`: nobody else finds it.
 
         Raises:
             McpError: 503; the server drains, or holds `Settings.max_sessions` sessions.
@@ -100,7 +105,8 @@ class Host:
         if len(self.sessions) >= self.server.settings.max_sessions:
             raise unavailable(f"The server holds {len(self.sessions)} sessions, its limit: try again later")
         key = self._new_session_id()
-        session = Session(self, key, public_id=None if pipe is not None else key, standing=pipe)
+        public_id = None if pipe is not None else key
+        session = Session(self, key, public_id=public_id, standing=pipe, principal=principal)
         self.sessions[key] = session
         await self._host_nursery.start(self._run_session, session, name=f"run session {key[:8]}")
         return session
@@ -115,10 +121,10 @@ class Host:
         finally:
             self.sessions.pop(session.key, None)
 
-    def find(self, session_id: str) -> Session | None:
-        """The session of that id, unless it has ended or is about to."""
+    def find(self, session_id: str, principal: str = "") -> Session | None:
+        """The session of that id, unless it has ended or is about to, or belongs to another principal."""
         session = self.sessions.get(session_id)
-        return None if session is None or session.ending else session
+        return None if session is None or session.ending or session.principal != principal else session
 
     async def end_session(self, session: Session, reason: str) -> None:
         """End a session and wait for its clean-up, at most `Settings.cleanup_timeout`. It is unknown at once."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 
 import trio
 
+from trio_mcp.auth.tokens import Authorization
 from trio_mcp.protocol.errors import INVALID_REQUEST, TOO_MANY_REQUESTS, McpError
 from trio_mcp.protocol.inbound import era_of
 from trio_mcp.protocol.methods import METHODS
@@ -42,10 +43,15 @@ class Pipe:
 
     Args:
         write: sends one batch of complete messages, each with its newline.
+        principal, authorization: who is at the other end, where that was asked.
     """
 
-    def __init__(self, host: Host, write: Write) -> None:
+    def __init__(
+        self, host: Host, write: Write, *, principal: str = "", authorization: Authorization | None = None
+    ) -> None:
         self._host = host
+        self._principal = principal
+        self._authorization = authorization
         self._write = write
         self._outlet = Outlet(host.server.settings.stream_buffer, expected=None)
         self._session: Session | None = None
@@ -168,11 +174,11 @@ class Pipe:
             if not isinstance(message, Request):
                 return
             try:
-                self._session = await self._host.open_session(pipe=self._outlet)
+                self._session = await self._host.open_session(pipe=self._outlet, principal=self._principal)
             except McpError as error:
                 outlet.respond(encode_error(message.id, error.code, error.message, error.data), error.code)
                 return
-        self._session.deliver(message, outlet)
+        self._session.deliver(message, outlet, authorization=self._authorization)
 
     def _is_per_request(self, request: Request) -> bool:
         if era_of(request, session_id=None, version_header=None) is Era.PER_REQUEST:
@@ -186,7 +192,13 @@ class Pipe:
                 raise McpError(INVALID_REQUEST, f"Request id {request.id!r} is still in flight")
             if self._running >= self._host.server.settings.max_requests_per_session:
                 raise McpError(TOO_MANY_REQUESTS, f"Too many requests in flight ({self._running})")
-            call = PerRequestCall(self._host, open_request(request, None), outlet)
+            call = PerRequestCall(
+                self._host,
+                open_request(request, None),
+                outlet,
+                principal=self._principal,
+                authorization=self._authorization,
+            )
         except McpError as error:
             outlet.respond(encode_error(request.id, error.code, error.message, error.data), error.code)
             return

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 import trio
 
+from trio_mcp.auth.tokens import Authorization
 from trio_mcp.exceptions import ToolError
 from trio_mcp.protocol.errors import INVALID_REQUEST, TOO_MANY_REQUESTS, UNAVAILABLE, McpError
 from trio_mcp.protocol.events import (
@@ -31,6 +32,7 @@ from trio_mcp.runtime.call import NO_HEADERS, Answer, Call, Owner
 from trio_mcp.runtime.dispatch import answer
 from trio_mcp.runtime.outlet import Outlet
 from trio_mcp.runtime.replay import EventStore, SessionHistory
+from trio_mcp.runtime.scopes import check_scopes
 from trio_mcp.runtime.subscriptions import CHANGED, Subscriptions
 from trio_mcp.wire.base import RequestId, Result
 from trio_mcp.wire.jsonrpc import (
@@ -76,7 +78,14 @@ class SessionCall(Call):
 
     __slots__ = ("owed", "session")
 
-    def __init__(self, session: "Session", event: RequestReceived, outlet: Outlet, headers: Headers) -> None:
+    def __init__(
+        self,
+        session: "Session",
+        event: RequestReceived,
+        outlet: Outlet,
+        headers: Headers,
+        authorization: Authorization | None,
+    ) -> None:
         protocol = session.protocol
         super().__init__(
             session.host,
@@ -89,6 +98,8 @@ class SessionCall(Call):
             client_capabilities=protocol.client_capabilities,
             headers=headers,
             session_id=session.public_id,
+            principal=session.principal,
+            authorization=authorization,
         )
         self.session = session
         self.owed = True
@@ -131,6 +142,7 @@ class Session:
     Args:
         public_id: what clients call it; None on a pipe, where the session is the connection.
         standing: the outlet for what belongs to no call; a pipe gives its own.
+        principal: who opened it, and whose alone it is; empty where nobody was asked.
 
     Attributes:
         calls: calls by their request id; a cancelled one stays until it has cleaned up, or its id is used again.
@@ -138,11 +150,20 @@ class Session:
         ended: set when nothing of the session is left.
     """
 
-    def __init__(self, host: SessionOwner, key: str, *, public_id: str | None, standing: Outlet | None = None) -> None:
+    def __init__(
+        self,
+        host: SessionOwner,
+        key: str,
+        *,
+        public_id: str | None,
+        standing: Outlet | None = None,
+        principal: str = "",
+    ) -> None:
         settings = host.server.settings
         self.host = host
         self.key = key
         self.public_id = public_id
+        self.principal = principal
         self.protocol = SessionProtocol()
         self.history = SessionHistory(host.event_store, key)
         if standing is None:
@@ -253,7 +274,13 @@ class Session:
 
     # Messages
 
-    def deliver(self, message: Message, outlet: Outlet, headers: Headers = NO_HEADERS) -> None:
+    def deliver(
+        self,
+        message: Message,
+        outlet: Outlet,
+        headers: Headers = NO_HEADERS,
+        authorization: Authorization | None = None,
+    ) -> None:
         """Take one message in; answers go into `outlet`. Never waits.
 
         An answer to a request that breaks the protocol is in the outlet when this returns.
@@ -266,7 +293,7 @@ class Session:
             outlet.respond(encode_error(message.id, error.code, error.message, error.data), error.code)
             return
         if isinstance(event, RequestReceived):
-            self._request(event, outlet, headers)
+            self._request(event, outlet, headers, authorization)
         elif isinstance(event, InitializeReceived):
             self._initialize(event, outlet)
         elif isinstance(event, ResponseReceived):
@@ -293,7 +320,15 @@ class Session:
             encode_result(event.id, shape(result, self.protocol.revision, stamp={}, ttl_ms=0, cache_scope=""))
         )
 
-    def _request(self, event: RequestReceived, outlet: Outlet, headers: Headers) -> None:
+    def _request(
+        self, event: RequestReceived, outlet: Outlet, headers: Headers, authorization: Authorization | None
+    ) -> None:
+        try:
+            check_scopes(self.host, authorization, event.method.name, event.params)
+        except McpError as error:
+            self.protocol.answer(event.id)
+            outlet.respond(encode_error(event.id, error.code, error.message, error.data), error.code)
+            return
         quick = _QUICK.get(event.method.name)
         if quick is not None:
             quick(self, event.params)
@@ -305,7 +340,7 @@ class Session:
             message = f"Too many requests in flight in this session ({self.running}): await some answers first"
             outlet.respond(encode_error(event.id, TOO_MANY_REQUESTS, message), TOO_MANY_REQUESTS)
             return
-        call = SessionCall(self, event, outlet, headers)
+        call = SessionCall(self, event, outlet, headers, authorization)
         self.calls[event.id] = call
         self.running += 1
         self.host.call_began(call)
