@@ -4,12 +4,13 @@ An algorithm counts only for keys of its own kind, and only if it was allowed: t
 """
 
 import base64
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 from joserfc import jws
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 #: Algorithm to the kind of its keys.
@@ -89,7 +90,7 @@ def import_key(key: str | bytes | Mapping[str, Any]) -> Key:
     data = key.encode() if isinstance(key, str) else key
     for kind in _ASYMMETRIC:
         try:
-            return _checked(kind.import_key(data))
+            return _imported(kind, data)
         except (JoseError, ValueError, TypeError):
             continue
     if b"-----BEGIN" in data or b"ssh-" in data:
@@ -97,7 +98,7 @@ def import_key(key: str | bytes | Mapping[str, Any]) -> Key:
     if len(data) < _SMALLEST_SECRET:
         raise KeyFault(f"a shared secret needs {_SMALLEST_SECRET} bytes or more")
     try:
-        return OctKey.import_key(data)
+        return _imported(OctKey, data)
     except (JoseError, ValueError, TypeError):
         raise KeyFault("the key is neither a public key nor a shared secret") from None
 
@@ -108,12 +109,15 @@ def _import_jwk(data: Mapping[str, Any]) -> Key:
     if not isinstance(kind, str) or kind not in kinds:
         raise KeyFault("unknown kind of key")
     try:
-        return _checked(kinds[kind].import_key(dict(data)))
+        return _imported(kinds[kind], dict(data))
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise KeyFault("malformed key") from None
 
 
-def _checked(key: Key) -> Key:
+def _imported(kind: type[Key], data: Any) -> Key:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)  # what it warns of, we refuse
+        key = kind.import_key(data)
     if isinstance(key, RSAKey) and key.raw_value.key_size < _SMALLEST_RSA:
         raise KeyFault(f"an RSA key needs {_SMALLEST_RSA} bits or more")
     return key
