@@ -10,6 +10,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import RSAKey
+from joserfc.jws import JWSRegistry
 
 from tests.auth.issuer import (
     AUDIENCE,
@@ -274,8 +275,6 @@ async def test_an_extension_that_must_be_understood_is_not(autojump_clock):
 
 def signed_by_hand(head: Any) -> str:
     """A rightly signed token with any header."""
-    from joserfc.jws import JWSRegistry
-
     text = f"{b64(head)}.{b64(claims())}"
     signature = JWSRegistry.algorithms["RS256"].sign(text.encode(), rsa_key())
     return f"{text}.{b64(signature)}"

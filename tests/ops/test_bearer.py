@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.auth.issuer import EPOCH, URL, now
-from tests.http.client import Web, request, served
+from tests.http.client import V2025_11, Session, Web, request, served
 from tests.http.fetch import Fetch
 from tests.http.servers import small_server
 from trio_mcp import Host, Server
@@ -509,8 +509,6 @@ async def test_what_does_not_end_by_itself_is_cut_a_little_later(kind: str, auto
 
 async def initialized(web: Web, token: str | None) -> Any:
     """A session that is opened with a token."""
-    from tests.http.client import V2025_11, Session
-
     params = {"protocolVersion": V2025_11, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     fetch = await web.fetch(body=request(0, "initialize", params), headers=bearing(token))
     assert fetch.status == 200, fetch.body
