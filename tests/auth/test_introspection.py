@@ -46,7 +46,8 @@ async def test_an_unknown_token_is_not_valid(autojump_clock):
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"active": value} for value in (False, None, 1, "true", [])),
+        *({"active": value} for value in (False, None, 1, "true")),
+        {"active": []},
         *({"aud": None}, {"aud": "https://other.example"}, {"exp": 1}, {"nbf": 1e12}, {"exp": "soon"}),
         *({"sub": None}, {"token_type": "DPoP"}, {"token_type": "refresh_token"}, {"cnf": {"jkt": "x"}}),
         {"iss": "https://evil.example"},

@@ -35,7 +35,8 @@ async def test_nothing_is_fetched_before_the_first_token(autojump_clock):
 async def test_many_at_once_await_one_fetch(autojump_clock):
     issuer = Issuer()
     issuer.takes = 3
-    verifier, found = issuer.verifier(), []
+    verifier = issuer.verifier()
+    found: list[Any] = []
 
     async def ask() -> None:
         found.append(await verifier.verify(token()))

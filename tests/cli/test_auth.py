@@ -99,13 +99,13 @@ def test_a_url_of_keys_makes_a_verifier_of_jwts():
     assert isinstance(verifier, JWTVerifier)
     assert verifier.required_scopes == {"use"}
     assert verifier.authorization_servers == ("https://issuer.example",)
-    assert verifier._expected.audiences == {"a", "b"}
+    assert verifier._expected.audiences == frozenset({"a", "b"})
 
 
 def test_the_audience_is_what_clients_call_the_server_unless_told():
     verifier = verifier_of(parsed(*JWKS, *ISSUER, "--resource-url", "https://mcp.example/mcp"))
     assert isinstance(verifier, JWTVerifier)
-    assert verifier._expected.audiences == {"https://mcp.example/mcp"}
+    assert verifier._expected.audiences == frozenset({"https://mcp.example/mcp"})
 
 
 def test_without_options_there_is_no_verifier():

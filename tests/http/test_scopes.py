@@ -81,6 +81,7 @@ def scoped(ran: list[str], *, auth: bool = True, **settings: Any) -> Server:
 @asynccontextmanager
 async def guarded(ran: list[str], **settings: Any) -> AsyncIterator[Web]:
     server = scoped(ran, **settings)
+    assert server.auth is not None
     async with served(server, wrap=partial(Bearer, verifier=server.auth, now=now)) as web:
         yield web
 
@@ -107,7 +108,7 @@ async def ask(web: Web, era: str, token: str, method: str, params: Any, **header
 
 REFERENCE = {"ref": {"type": "ref/prompt", "name": "draft"}, "argument": {"name": "topic", "value": ""}}
 TEMPLATE = {"ref": {"type": "ref/resource", "uri": "secret://{name}/many"}, "argument": {"name": "name", "value": ""}}
-GUARDED = [
+GUARDED: list[tuple[str, Any]] = [
     ("tools/call", {"name": "write", "arguments": {}}),
     ("resources/read", {"uri": "secret://one"}),
     ("resources/read", {"uri": "secret://x/many"}),
@@ -248,14 +249,14 @@ def test_scopes_that_cannot_be_are_refused_at_registration(wrong: Any, kind: str
     async def function(name: str = "") -> str:
         return name
 
-    add = {
+    adders: dict[str, Any] = {
         "tool": server.add_tool,
         "prompt": server.add_prompt,
         "resource": partial(server.add_resource, "x://y"),
         "template": partial(server.add_resource, "x://{name}"),
-    }[kind]
+    }
     with pytest.raises(RegistrationError, match="scope"):
-        add(plain if kind == "resource" else function, scopes=wrong)
+        adders[kind](plain if kind == "resource" else function, scopes=wrong)
 
 
 async def plain() -> str:

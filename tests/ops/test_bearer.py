@@ -317,7 +317,7 @@ async def test_metadata_is_there_for_everybody(path: str, autojump_clock):
 
 
 async def test_settings_say_what_it_is_called_and_where_tokens_come_from(autojump_clock):
-    settings = {
+    settings: Any = {
         "resource_url": "https://api.example/deep/mcp",
         "authorization_servers": ["https://one.example", "https://two.example/tenant"],
     }
@@ -546,7 +546,7 @@ async def test_a_session_belongs_to_who_opened_it_and_is_404_for_anybody_else(au
 
 
 async def test_a_state_belongs_to_who_was_asked(autojump_clock):
-    capable = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}}}
+    capable: Any = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}}}
     async with guarded(Verifier()) as web:
         ask = partial(web.ask, "tools/call", meta=capable)
         asked_for = await ask({"name": "ask", "arguments": {}}, headers=bearing(ALICE)).done()

@@ -26,7 +26,11 @@ def test_with_a_token_its_scope_decides_wherever_it_comes_from():
     operator = bearing(AccessToken("o", scopes=[OPERATOR_SCOPE]))
     everything = bearing(AccessToken("o", unrestricted=True))
     other = bearing(AccessToken("o", scopes=["trio_mcp", "operator"]))
-    for at in ({}, {"server": ("192.0.2.1", 80), "client": ("192.0.2.2", 5), "host": "mcp.example"}):
+    places: list[dict[str, Any]] = [
+        {},
+        {"server": ("192.0.2.1", 80), "client": ("192.0.2.2", 5), "host": "mcp.example"},
+    ]
+    for at in places:
         assert is_operator(scope(**at, **operator))
         assert is_operator(scope(**at, **everything))
         assert not is_operator(scope(**at, **other))

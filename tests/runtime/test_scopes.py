@@ -49,7 +49,7 @@ async def test_on_a_pipe_with_a_principal_it_is_an_error(who: Authorization, all
         pipe = Pipe(host, ours.send_all, principal=who.access_token.subject, authorization=who)
 
         async def receive() -> bytes:
-            return await ours.receive_some(65536)
+            return bytes(await ours.receive_some(65536))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pipe.run, Lines(receive, 100_000))
