@@ -293,9 +293,11 @@ async def test_without_a_key_id_the_only_key_that_fits_is_meant(autojump_clock):
 
 NO_ALGORITHMS: list[Any] = [[], {}, 1, None, "", "RS256", "HS256", "x" * 3000]
 NO_IDS: list[Any] = [[], 1, "", "\x00"]
+DEEP = b'{"alg":"RS256","x":' + b"[" * 2900
 JUNK = [
     *("", ".", "..", "...", "a.b.c", "a.b", "a.b.c.d", "é.é.é", "\udc80..", "\x00", "A" * 16384, "." * 16384),
     f"{b64(b'[' * 2000)}.e30.AAAA",
+    f"{b64(DEEP)}.e30.AAAA",
     f"{b64(b'[]')}.e30.AAAA",
     f"{b64(b'null')}.e30.AAAA",
     f"{b64(b'{}')}.e30.AAAA",

@@ -1,6 +1,6 @@
 """`Remembered`: a verifier's answers, used again for a while, so that a request need not pay for a signature.
 
-Tokens are known by a keyed digest, which tells nobody anything. Refusals are not remembered: a token may become valid.
+Credentials are known by a keyed digest, as they came: it tells nobody anything, and what is known is parsed no more. Refusals are not remembered: a token may become valid.
 It refuses to know where tokens come from.
 """
 
@@ -54,17 +54,19 @@ class Remembered:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def recall(self, token: str) -> Authorization | None:
-        """What the token allows, if that is remembered."""
-        return self._recall(self._digest(token))
+    def recall(self, credentials: bytes) -> Authorization | None:
+        """What these credentials allow, if that is remembered."""
+        return self._recall(self._digest(credentials))
 
-    async def verify(self, token: str) -> Authorization | None:
-        """What the token allows; None where it is not valid. Cancellation: another who asks the same goes on.
+    async def verify(self, credentials: bytes, token: str) -> Authorization | None:
+        """What the token in these credentials allows; None where it is not valid.
+
+        Cancellation: another who asks the same goes on.
 
         Raises:
             VerifierUnavailableError: it cannot be told now.
         """
-        digest = self._digest(token)
+        digest = self._digest(credentials)
         asking = self._asking.setdefault(digest, _Asking())
         asking.waiting += 1
         try:
@@ -75,8 +77,8 @@ class Remembered:
             if not asking.waiting:
                 self._asking.pop(digest, None)
 
-    def _digest(self, token: str) -> bytes:
-        return blake2b(token.encode(), key=self._key, digest_size=32).digest()
+    def _digest(self, credentials: bytes) -> bytes:
+        return blake2b(credentials, key=self._key, digest_size=32).digest()
 
     def _recall(self, digest: bytes) -> Authorization | None:
         entry = self._entries.get(digest)

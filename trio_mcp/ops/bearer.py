@@ -106,9 +106,11 @@ class Bearer:
                 credentials.append(header[1])
             else:
                 headers.append(header)
-        token = self._token(scope, credentials)
+        authorization = self._verified.recall(credentials[0]) if len(credentials) == 1 else None
         try:
-            authorization = self._verified.recall(token) or await self._verified.verify(token)
+            if authorization is None:
+                token = self._token(scope, credentials)
+                authorization = await self._verified.verify(credentials[0], token)
         except VerifierUnavailableError as error:
             seconds = str(math.ceil(min(max(error.retry_after, 1), 3600))).encode("ascii")
             message = "Tokens cannot be verified now: try again later"
