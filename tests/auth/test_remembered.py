@@ -70,6 +70,13 @@ async def test_a_token_that_expired_while_the_machine_slept_is_forgotten(autojum
     assert remembered.recall(b"t") is None
 
 
+async def test_a_wall_clock_that_is_set_back_prolongs_nothing(autojump_clock):
+    remembered = Remembered(Verifier(AccessToken("alice", expires_at=EPOCH + 10)), lambda: EPOCH)
+    await remembered.verify(b"t", "t")
+    await trio.sleep(10)
+    assert remembered.recall(b"t") is None
+
+
 async def test_without_a_time_nothing_is_remembered(autojump_clock):
     verifier = Verifier(cache_ttl=0)
     remembered = Remembered(verifier, now)

@@ -1,7 +1,7 @@
 """`Remembered`: a verifier's answers, used again for a while, so that a request need not pay for a signature.
 
-Credentials are known by a keyed digest, as they came: it tells nobody anything, and what is known is parsed no more. Refusals are not remembered: a token may become valid.
-It refuses to know where tokens come from.
+Credentials are known by a keyed digest, as they came: it tells nobody anything, and what is known is parsed no more.
+Refusals are not remembered: a token may become valid. It refuses to know where tokens come from.
 """
 
 import math
