@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import trio
 
+from trio_mcp.auth.tokens import AccessToken, Authorization
 from trio_mcp.elicitation import Elicited, Form
 from trio_mcp.protocol.errors import (
     INVALID_REQUEST,
@@ -47,6 +48,8 @@ class CallPort(Protocol):
     client_info: Implementation | None
     client_capabilities: ClientCapabilities
     progress_token: ProgressToken | None
+    principal: str
+    authorization: Authorization | None
 
     answered: bool
 
@@ -101,11 +104,12 @@ class Context:
     `trio.from_thread.run(ctx.report_progress, 1, 2)`.
     """
 
-    __slots__ = ("_asking", "_call", "_progress")
+    __slots__ = ("_asking", "_call", "last_progress")
 
     def __init__(self, call: CallPort) -> None:
         self._call = call
-        self._progress = -math.inf
+        #: What was reported last to the client; None: nothing yet.
+        self.last_progress: ProgressParams | None = None
         self._asking: set[trio.CancelScope] = set()
 
     # What the request says
@@ -134,6 +138,17 @@ class Context:
     def client_capabilities(self) -> ClientCapabilities:
         """What the client declared; a field is None where it cannot."""
         return self._call.client_capabilities
+
+    @property
+    def principal(self) -> str | None:
+        """Who calls: the subject of the verified access token. None on stdio, and where the server has no `auth`."""
+        return self._call.principal or None
+
+    @property
+    def access_token(self) -> AccessToken | None:
+        """What the verified access token says, its scopes and claims; None where there is no `principal`."""
+        authorization = self._call.authorization
+        return None if authorization is None else authorization.access_token
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -170,17 +185,21 @@ class Context:
         """
         call = self._call
         token = call.progress_token
-        if token is None or call.answered or not progress > self._progress:
+        if token is None or not self._may_report(progress):
             await trio.lowlevel.checkpoint()
             return
         params = ProgressParams(progress_token=token, progress=progress, total=total, message=message)
-        await call.notify("notifications/progress", params, lambda: self._advances(progress))
+        await call.notify("notifications/progress", params, lambda: self._reports(params))
 
-    def _advances(self, progress: float) -> bool:
+    def _may_report(self, progress: float) -> bool:
+        last = self.last_progress
+        return not self._call.answered and progress > (-math.inf if last is None else last.progress)
+
+    def _reports(self, params: ProgressParams) -> bool:
         """Whether this value may still be sent: another task may have reported a higher one meanwhile."""
-        if self._call.answered or not progress > self._progress:
+        if not self._may_report(params.progress):
             return False
-        self._progress = progress
+        self.last_progress = params
         return True
 
     async def log(self, level: LoggingLevel, data: Any, *, logger: str | None = None) -> None:

@@ -23,15 +23,20 @@ from trio_mcp.http.lifespan import run_lifespan
 from trio_mcp.http.worker import HttpWorker, Load, bind
 from trio_mcp.ops import openapi
 from trio_mcp.ops.access_log import AccessLog
+from trio_mcp.ops.bearer import Bearer
 from trio_mcp.ops.call_log import CallLog
 from trio_mcp.ops.cors import Cors
+from trio_mcp.ops.docs_page import PATH as DOCS_PATH
+from trio_mcp.ops.docs_page import DocsPage
 from trio_mcp.ops.documents import Document, listings
 from trio_mcp.ops.health import OPEN_PATHS, Health
 from trio_mcp.ops.https import HttpsOnly
+from trio_mcp.ops.introspection import Introspection
 from trio_mcp.ops.metrics import Metrics
+from trio_mcp.ops.operator import is_operator
 from trio_mcp.ops.origin import OriginGuard, is_loopback
 from trio_mcp.ops.proxy import TrustedProxy
-from trio_mcp.ops.rate_limit import RateLimit
+from trio_mcp.ops.rate_limit import RateLimit, by_principal
 from trio_mcp.ops.traffic import CountTraffic, Traffic
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.replay import EventStore
@@ -60,8 +65,14 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
     settings = host.server.settings
     traffic = Traffic()
     app = mcp_app(host, path=path, traffic=traffic)
-    if settings.rate_limit is not None:
-        app = RateLimit(app, settings, settings.rate_limit)
+    rate, auth = settings.rate_limit, host.server.auth
+    if rate is not None:
+        app = RateLimit(app, settings, rate, key=by_principal)
+    if auth is not None:
+        # The page is a shell that tells nothing of the server, and has the field for the token.
+        app = Bearer(app, host, auth, path=path, open_paths=(DOCS_PATH,) if settings.docs_page else ())
+        if rate is not None:  # who guesses tokens
+            app = RateLimit(app, settings, rate, failures_only=True)
     app = OriginGuard(app, host, loopback=loopback, browsers=Cors(app, settings))
     if settings.operational_routes:
         app = Health(CountTraffic(app, traffic), host, active=lambda: traffic.active)
@@ -99,6 +110,7 @@ def mcp_app(host: Host, *, path: str | None = None, traffic: Traffic | None = No
         sockets[websocket.PATH] = websocket.websocket_app(host)
     if settings.operational_routes:
         endpoints |= _operational(host, traffic or Traffic(), endpoints, own_path)
+    endpoints |= _endpoints(host, own_path)
     return McpApp(
         host,
         path=own_path,
@@ -134,6 +146,17 @@ def main_path(settings: Settings, path: str | None = None) -> str:
         "websocket": websocket.PATH,
     }
     return paths[settings.transports[0]]
+
+
+def _endpoints(host: Host, path: str | None) -> dict[str, Endpoint]:
+    """What is served beside the MCP endpoint."""
+    settings = host.server.settings
+    found: dict[str, Endpoint] = {}
+    if settings.introspection:
+        found |= Introspection(host, may=lambda scope, settings: is_operator(scope)).endpoints
+    if settings.docs_page and "http" in settings.transports:  # it calls the endpoint
+        found[DOCS_PATH] = DocsPage(host, path=path).respond
+    return found
 
 
 async def serve_http(
@@ -175,6 +198,12 @@ async def serve_http(
     settings = server.settings
     shutdown = shutdown or Shutdown()
     runtime = Host(server, event_store=event_store, worker=worker)
+    if server.auth is None and not is_loopback(host):
+        _log.warning(
+            "%s answers anybody who reaches %s: protect it with Server(auth=…) or --auth-token-env NAME",
+            server.name,
+            host or "this machine",
+        )
     access_log = AccessLog() if settings.access_log else None
     call_log = _watch_calls(runtime)
     http_worker = HttpWorker(
@@ -187,6 +216,7 @@ async def serve_http(
         sockets=sockets,
         load=load,
     )
+    runtime.connections = http_worker.count
     with http_worker.listening():  # before the lifespan, so that a taken port costs nothing
         async with trio.open_nursery() as serve_nursery:
             await _start(runtime, serve_nursery, shutdown)

@@ -8,6 +8,8 @@ from typing import Final, Literal, get_args
 
 import attrs
 
+from trio_mcp.urls import is_safe_url, split_url
+
 #: What one port can serve: Streamable HTTP, HTTP+SSE of the first revision, the notifications dialect, direct replies,
 #: WebSocket.
 TRANSPORTS: Final = ("http", "sse", "notifications", "message", "websocket")
@@ -204,6 +206,33 @@ class Settings:
     reload_grace: float = attrs.field(default=1, validator=attrs.validators.ge(0))
     #: Silence of the files after which a change counts as whole, with `serve --reload`. Applied in `cli.reload`.
     reload_quiet: float = attrs.field(default=0.2, validator=attrs.validators.ge(0))
+
+    # What people look at in a browser
+    #: Whether `/docs` is served, the page to look at a server and call it. Applied in `serve`.
+    docs_page: bool = True
+    #: Whether `/introspection` shows live sessions and calls to who may see them. Applied in `serve`.
+    introspection: bool = True
+    #: Seconds between two looks of those who watch live sessions. Applied in `ops.introspection`.
+    introspection_interval: float = attrs.field(default=0.25, validator=attrs.validators.gt(0))
+
+    # Authorization
+    #: What clients call the MCP endpoint, such as `https://mcp.example.org/mcp`; None: what each request calls it.
+    #: Applied in `auth.resource`.
+    resource_url: str | None = attrs.field(default=None)
+    #: Where clients get tokens, told in the metadata (RFC 9728); None: what the verifier says. Applied in
+    #: `auth.resource`.
+    authorization_servers: tuple[str, ...] | None = attrs.field(default=None, converter=_strings)
+
+    @resource_url.validator
+    def _check_resource_url(self, attribute: object, value: str | None) -> None:
+        if value is not None and (split_url(value) is None or "?" in value):
+            raise ValueError(f"resource_url must be an http(s) URL without query and fragment, not {value!r}")
+
+    @authorization_servers.validator
+    def _check_authorization_servers(self, attribute: object, value: tuple[str, ...] | None) -> None:
+        for url in value or ():
+            if not is_safe_url(url):
+                raise ValueError(f"authorization_servers must be https:// URLs (http:// only on loopback), not {url!r}")
 
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:

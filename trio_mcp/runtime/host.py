@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from trio_mcp.auth.resource import ProtectedResource
 from trio_mcp.protocol.errors import UNAVAILABLE, McpError
 from trio_mcp.protocol.per_request import without_sessions
 from trio_mcp.protocol.seal import Sealer
@@ -40,9 +41,11 @@ class Host:
         call_watchers: told of each call that has ended, with its answer; None where there was none.
         draining: no new work is taken.
         running: between the lifespan's start and its end.
-        began: when `run` was called, on trio's clock; None: it was not.
+        began: when `run` began, on trio's clock, None before; `epoch` is that clock's zero as seconds of wall time.
         sessions_opened: how many there have been.
         tally: where calls are counted; None: nowhere. Whoever shows the numbers puts it here.
+        connections: counts those that are open, where whoever serves can tell.
+        protected: what guards it, where requests come with verified tokens; None: nothing does.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Host:
         self.call_watchers: Sequence[Callable[[Call, Answer | None], None]] = ()
         self.sealer = Sealer(settings.state_secret or secrets.token_bytes(32))
         self.lifespan: Any = None
+        self.protected: ProtectedResource | None = None
         self.running = False
         self.draining = False
         self.began: float | None = None
@@ -77,7 +81,8 @@ class Host:
         self._token: trio.lowlevel.TrioToken | None = None
         self._stopped = trio.Event()
         self._quiet: trio.Event | None = None
-        self._epoch = 0.0
+        self.epoch = 0.0
+        self.connections: Callable[[], int] | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Enter the lifespan, own the sessions until `stop`, leave the lifespan. Runs once.
@@ -86,7 +91,7 @@ class Host:
         most `Settings.cleanup_timeout`.
         """
         self.began = trio.current_time()
-        self._epoch = time.time() - self.began
+        self.epoch = time.time() - self.began
         self._token = trio.lowlevel.current_trio_token()
         async with _entered(self.server) as self.lifespan:
             stop_observing = self.server.observe(self.publish)
@@ -113,6 +118,7 @@ class Host:
         standing: Outlet | None = None,
         transport: str = "http",
         key: str | None = None,
+        principal: str = "",
     ) -> Session:
         """Start a session.
 
@@ -121,6 +127,8 @@ class Host:
             standing: the outlet on which everything of it goes out; None: each call has its own, and it one more.
             transport: what it came in by; see `Session`.
             key: its id; None: a new one.
+
+        It belongs to `principal`: nobody else finds it.
 
         Raises:
             McpError: 503; the server drains, or holds `Settings.max_sessions` sessions. -32022: it keeps none
@@ -134,9 +142,9 @@ class Host:
             raise unavailable(f"The server holds {len(self.sessions)} sessions, its limit: try again later")
         key = key or self._new_session_id()
         if pipe is None:
-            session = Session(self, key, public_id=key, standing=standing, transport=transport)
+            session = Session(self, key, public_id=key, standing=standing, transport=transport, principal=principal)
         else:
-            session = Session(self, key, public_id=None, standing=pipe, transport="pipe")
+            session = Session(self, key, public_id=None, standing=pipe, transport="pipe", principal=principal)
         if self._durable is not None and session.transport == "http":
             session.keeper = SessionKeeper(self._durable, session)
         self.sessions[key] = session
@@ -155,13 +163,13 @@ class Host:
         finally:
             self.sessions.pop(session.key, None)
 
-    def find(self, session_id: str) -> Session | None:
-        """The session of that id, unless it has ended or is about to."""
+    def find(self, session_id: str, principal: str = "") -> Session | None:
+        """The session of that id, unless it has ended or is about to, or belongs to another principal."""
         session = self.sessions.get(session_id)
-        return None if session is None or session.ending else session
+        return None if session is None or session.ending or session.principal != principal else session
 
-    async def revive(self, session_id: str) -> Session | None:
-        """The session of that id, where the event store knows it from a process before; else None.
+    async def revive(self, session_id: str, principal: str = "") -> Session | None:
+        """The principal's session of that id, where the event store knows it from a process before; else None.
 
         Raises:
             McpError: 503; as `open_session`.
@@ -170,7 +178,7 @@ class Host:
             return None
         async with self._reviving:  # two requests that come at a time must not make two sessions of it
             if session_id in self.sessions:
-                return self.find(session_id)
+                return self.find(session_id, principal)
             if len(self.sessions) >= self.server.settings.max_sessions:
                 raise unavailable(f"The server holds {len(self.sessions)} sessions, its limit: try again later")
             session = await revive(self, self._durable, session_id, wall_time=self.wall_time())
@@ -178,7 +186,7 @@ class Host:
                 self.sessions[session_id] = session
                 await self._host_nursery.start(self._run_session, session, name=f"run session {session_id[:8]}")
                 _log.info("session %s goes on", session_id[:8])
-            return session
+            return self.find(session_id, principal)
 
     async def end_session(self, session: Session, reason: str) -> None:
         """End a session and wait for its clean-up, at most `Settings.cleanup_timeout`. It is unknown at once."""
@@ -235,7 +243,7 @@ class Host:
 
     def wall_time(self) -> float:
         """Seconds since the epoch at the start, advanced by trio's clock, so that a mock clock rules it."""
-        return self._epoch + trio.current_time()
+        return self.epoch + trio.current_time()
 
     # Shutdown
 
