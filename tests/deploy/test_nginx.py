@@ -19,7 +19,7 @@ from tests.http.lane_kit import CERTIFICATE
 from tests.http.servers import Diary, small_server
 from tests.http.sockets import open_session
 from tests.http.test_websocket_sockets import closed, echoed, hear, opened, say
-from trio_mcp import Context, Server, Settings
+from trio_mcp import Context, Server, Settings, Shutdown
 
 pytestmark = pytest.mark.usefixtures("nginx_is_here")
 
@@ -211,6 +211,18 @@ async def test_host_and_origin_reach_the_server_as_the_client_wrote_them(host: s
         body, headers = modern("tools/list")
         await wire.send("POST", body, **headers, **({} if origin is None else {"Origin": origin}))
         assert await wire.head() == status
+
+
+@pytest.mark.parametrize("trusted", [[], ["127.0.0.1"]])
+async def test_who_asks_through_a_proxy_on_this_machine_is_not_on_this_machine(trusted: list[str]):
+    async def status(port: int) -> int:
+        async with await Front(port, port, Shutdown()).connect("/introspection", host="localhost") as wire:
+            await wire.send("GET")
+            return await wire.head()
+
+    async with fronted(small_server(trusted_proxies=trusted)) as front:
+        assert await status(front.back) == 200
+        assert await status(front.port) == 403
 
 
 # HTTPS
