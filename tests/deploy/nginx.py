@@ -14,7 +14,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -25,8 +25,9 @@ import trio
 
 from tests.external import require
 from tests.http.lane_kit import CERTIFICATE, KEY
+from tests.http.servers import Diary, small_server
 from tests.http.sockets import Wire
-from trio_mcp import Server, Shutdown, serve_http
+from trio_mcp import Context, Server, Shutdown, serve_http
 
 SITE = Path(__file__).resolve().parents[2] / "examples/deploy/nginx.conf"
 NAME = "mcp.example.org"
@@ -238,3 +239,52 @@ async def fronted(
             shutdown.begin.set()
             if relay is not None:
                 nursery.cancel_scope.cancel()
+
+
+# What stands behind it
+
+
+def behind(diary: Diary | None = None, **settings: Any) -> Server:
+    """The small server as it runs behind the site."""
+    return small_server(diary, allowed_hosts=[NAME], trusted_proxies=["127.0.0.1"], **settings)
+
+
+def stepping(server: Server) -> trio.Semaphore:
+    """Give the server a tool that takes its next step only once it is released."""
+    go = trio.Semaphore(0)
+
+    @server.tool
+    async def steps(ctx: Context, times: int = 3) -> str:
+        for number in range(times):
+            await ctx.report_progress(number, times)
+            await go.acquire()
+        return "stepped"
+
+    return go
+
+
+def impatient(text: str) -> str:
+    return changed(text, r"proxy_read_timeout 1h;", "proxy_read_timeout 400ms;")
+
+
+def recording(heard: bytearray, count: list[int] | None = None) -> Callable[[int], Any]:
+    """A relay that keeps what it passes on to the server, and counts its connections."""
+
+    async def pump(source: trio.SocketStream, target: trio.SocketStream, kept: bytearray) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while piece := await source.receive_some():
+                kept += piece
+                await target.send_all(piece)
+            await target.send_eof()
+
+    def towards(port: int) -> Any:
+        async def relay(stream: trio.SocketStream) -> None:
+            if count is not None:
+                count[0] += 1
+            async with await trio.open_tcp_stream("127.0.0.1", port) as server, trio.open_nursery() as nursery:
+                nursery.start_soon(pump, stream, server, heard)
+                nursery.start_soon(pump, server, stream, bytearray())
+
+        return relay
+
+    return towards

@@ -70,8 +70,8 @@ async def printed(front: Front, line: str, until: str) -> str:
 
 
 @pytest.mark.parametrize(("line", "shown"), commands("curl "))
+@pytest.mark.usefixtures("nginx")
 async def test_a_request_is_answered_as_the_page_has_it(line: str, shown: str):
-    require("nginx")
     require("curl")
     async with fronted(small_server(allowed_hosts=[NAME], trusted_proxies=["127.0.0.1"])) as front:
         stream = "-sN" in line
