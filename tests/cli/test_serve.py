@@ -321,3 +321,12 @@ def test_an_event_store_is_for_http(tmp_path: Path):
     done = ran("serve", "--transport", "stdio", "--event-store", "events.db", cwd=tmp_path)
     assert done.returncode == 2
     assert "--event-store is for HTTP" in done.stderr
+
+
+def test_a_redirect_port_needs_a_certificate_and_one_worker(tmp_path: Path):
+    ended = ran("serve", "--port", "0", "--redirect-port", "0", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert "give --certfile and --keyfile" in ended.stderr
+    ended = ran("serve", "--port", "0", "--redirect-port", "0", "--workers", "2", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "one worker" in ended.stderr

@@ -59,6 +59,7 @@ HTTP_ONLY: Final = (
     "reload_include",
     "certfile",
     "keyfile",
+    "redirect_port",
     "event_store",
     *AUTH_OPTIONS,
     *(name for name in SETTINGS if name not in ALSO_STDIO),
@@ -160,9 +161,14 @@ OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
         " may be repeated.  [default: nobody]",
     ),
     click.option(
+        "--redirect-port",
+        type=click.IntRange(0, 65535),
+        help="With a certificate: port that sends plain HTTP to HTTPS, such as 80.  [default: none]",
+    ),
+    click.option(
         "--https-redirect/--no-https-redirect",
         default=None,
-        help="Send what comes over plain HTTP to HTTPS.  [default: no]",
+        help="Send what a trusted proxy took over plain HTTP to HTTPS.  [default: no]",
     ),
     click.option(
         "--hsts",

@@ -39,8 +39,15 @@ def run_http(server: Server, options: dict[str, Any]) -> None:
     """
     check_certificate(options["certfile"], options["keyfile"])
     check_address(options["host"], options["port"])
+    redirect_port = options["redirect_port"]
+    if redirect_port is not None:
+        if options["certfile"] is None:
+            raise CliError("--redirect-port sends clients to HTTPS: give --certfile and --keyfile, too")
+        check_address(options["host"], redirect_port)
     shutdown, banner = Shutdown(), Banner(server)
-    serve = partial(serve_http, server, **_address(options), shutdown=shutdown, task_status=banner)
+    serve = partial(
+        serve_http, server, **_address(options), redirect_port=redirect_port, shutdown=shutdown, task_status=banner
+    )
     _run(server, _kept(options, server, serve), shutdown, begun=lambda: banner.shown)
 
 

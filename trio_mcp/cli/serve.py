@@ -71,6 +71,8 @@ def serve_command(
             if options["event_store"] is not None:
                 text = "--event-store keeps sessions, and several workers have none: leave out one of the two"
                 raise click.UsageError(text, context)
+            if options["redirect_port"] is not None:
+                raise click.UsageError("--redirect-port goes with one worker: run a proxy in front of several", context)
             context.exit(run_parent(options))
         else:
             verifier_of(options)  # first: what is missing here need not wait for the target's import
