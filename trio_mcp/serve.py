@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import trio
 
-from trio_mcp.http import direct_reply, http_sse, notifications
+from trio_mcp.http import direct_reply, http_sse, notifications, websocket
 from trio_mcp.http.app import Endpoint, McpApp
 from trio_mcp.http.asgi import App, Exchange, Receive, Scope, Send
 from trio_mcp.http.connection import Limits
@@ -94,6 +94,9 @@ def mcp_app(host: Host, *, path: str | None = None, traffic: Traffic | None = No
             endpoints[own_path] = post_to_session
     if "message" in on:
         endpoints[direct_reply.MESSAGE_PATH] = partial(direct_reply.post, host)
+    if "websocket" in on:
+        endpoints[websocket.PATH] = websocket.upgrade_required
+        sockets[websocket.PATH] = websocket.websocket_app(host)
     if settings.operational_routes:
         endpoints |= _operational(host, traffic or Traffic(), endpoints, own_path)
     return McpApp(
@@ -128,7 +131,7 @@ def main_path(settings: Settings, path: str | None = None) -> str:
         "sse": http_sse.SSE_PATH,
         "notifications": notifications.NOTIFICATIONS_PATH,
         "message": direct_reply.MESSAGE_PATH,
-        "websocket": "/ws",
+        "websocket": websocket.PATH,
     }
     return paths[settings.transports[0]]
 

@@ -141,6 +141,10 @@ class Settings:
     operational_routes: bool = True
     #: Whether calls and requests are counted and /metrics shows it (extra `metrics`). Applied in `serve`.
     metrics: bool = True
+    # WebSocket
+    #: A WebSocket's client is asked for a sign of life so often, and cut off if none came by the next time. Applied in
+    #: `http.websocket`.
+    websocket_ping: float = attrs.field(default=20, validator=_positive)
     #: Secret for `requestState`, the same in all workers; None: a new one in every process. Applied in `runtime.host`.
     state_secret: bytes | None = attrs.field(default=None, repr=False)
 

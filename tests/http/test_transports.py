@@ -105,8 +105,9 @@ def test_a_transport_that_is_not_there_is_refused_and_those_that_are_named(given
 
 
 def test_a_heartbeat_that_is_not_there_is_refused():
+    never: Any = "never"
     with pytest.raises(ValueError, match="sse_heartbeat must be one of comment, event, not 'never'"):
-        Settings(**{"sse_heartbeat": "never"})
+        Settings(sse_heartbeat=never)
 
 
 @pytest.mark.parametrize(
