@@ -202,8 +202,7 @@ function log(direction, what, detail, id) {
   row.append(element("time", { datetime: time.toISOString() }, time.toISOString().slice(14, 22)), ` ${sign} `);
   row.append(element("span", { class: "what" }, what));
   if (detail) {
-    const text = typeof detail === "string" ? detail : JSON.stringify(detail);
-    row.append(element("span", { class: "detail" }, text.length > 600 ? `${text.slice(0, 600)}…` : text));
+    row.append(element("span", { class: "detail" }, typeof detail === "string" ? detail : JSON.stringify(detail)));
   }
   list.append(row);
   while (list.children.length > MAX_ROWS) list.firstChild.remove();

@@ -15,7 +15,11 @@ from msgspec import Meta
 from trio_mcp import Context, HttpResponse, Server, Settings
 
 HERE = Path(__file__).parent
-TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+}
 
 # A reply that is a stream from its first byte has an event id from its first byte: a page whose connection is cut can
 # come back for the rest. Left to itself the server answers with plain JSON wherever that will do.
@@ -51,14 +55,14 @@ def greet(
 async def countdown(
     ctx: Context,
     seconds: Annotated[float, Meta(ge=0, le=600)] = 5,
-    label: Annotated[str, "What to call it, to find it in `what_ended`."] = "countdown",
+    label: Annotated[str, "What to call it, to find it in what_ended."] = "countdown",
 ) -> str:
     """Count down, with progress twice a second. Cancel it, cut the network or close the tab meanwhile."""
     outcome = "was cancelled"
     started = trio.current_time()
     try:
         while (gone := trio.current_time() - started) < seconds:
-            await ctx.report_progress(gone, seconds, f"{seconds - gone:.1f} s left")
+            await ctx.report_progress(round(gone, 1), seconds, f"{seconds - gone:.1f} s left")
             await trio.sleep(min(0.5, seconds - gone))
         outcome = "finished"
         return f"{label}: done after {seconds:g} s"
@@ -77,7 +81,7 @@ async def come_back_later(ctx: Context, seconds: Annotated[float, Meta(ge=0, le=
 
 @mcp.tool(thread=False)
 def what_ended() -> list[str]:
-    """What became of the calls of `countdown`: which finished, and which were cancelled."""
+    """What became of the calls of countdown: which finished, and which were cancelled."""
     return list(ended)
 
 
