@@ -205,6 +205,14 @@ class Settings:
     #: Silence of the files after which a change counts as whole, with `serve --reload`. Applied in `cli.reload`.
     reload_quiet: float = attrs.field(default=0.2, validator=attrs.validators.ge(0))
 
+    # What people look at in a browser
+    #: Whether `/docs` is served, the page to look at a server and call it. Applied in `serve`.
+    docs_page: bool = True
+    #: Whether `/introspection` shows live sessions and calls to who may see them. Applied in `serve`.
+    introspection: bool = True
+    #: Seconds between two looks of those who watch live sessions. Applied in `ops.introspection`.
+    introspection_interval: float = attrs.field(default=0.25, validator=attrs.validators.gt(0))
+
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:
         if not value.startswith("/"):

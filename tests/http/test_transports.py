@@ -27,7 +27,9 @@ FIRST: dict[str, tuple[str, str, Any]] = {
 
 @asynccontextmanager
 async def serving(*transports: str, **settings: Any) -> AsyncIterator[Web]:
-    server = small_server(**settings, transports=transports or TRANSPORTS, operational_routes=False)
+    server = small_server(
+        **settings, transports=transports or TRANSPORTS, operational_routes=False, docs_page=False, introspection=False
+    )
     async with served(server, wrap=lambda app, host: mcp_app(host)) as web:
         yield web
 

@@ -58,6 +58,8 @@ SETTINGS: Final = {
     "routes": "operational_routes",
     "metrics": "metrics",
     "call_log": "call_log",
+    "docs_page": "docs_page",
+    "introspection": "introspection",
 }
 #: Options for a field that means something to a pipe, too.
 ALSO_STDIO: Final = ("tool_timeout", "call_log")
@@ -187,6 +189,17 @@ def _assignments(context: click.Context, parameter: click.Parameter, value: tupl
     metavar="PATH.db",
     help="Keep sessions and what was sent in this SQLite file, so that clients can go on after a restart; made if there"
     " is none. Needs trio-mcp[sqlite].  [default: in memory]",
+)
+@click.option(
+    "--docs-page/--no-docs-page",
+    default=None,
+    help="Serve /docs, a page to look at this server and call it.  [default: yes]",
+)
+@click.option(
+    "--introspection/--no-introspection",
+    default=None,
+    help="Show live sessions, calls and tasks at /introspection: to the operator, or without authentication to"
+    " this machine.  [default: yes]",
 )
 @click.option("--access-log/--no-access-log", default=None, help="Log each HTTP request, at level info.  [default: no]")
 @click.option(

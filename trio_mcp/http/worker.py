@@ -161,6 +161,10 @@ class HttpWorker:
         foreign: Any = app  # hypercorn spells each ASGI message out; ours are dicts
         self._wrapped_app = ASGIWrapper(foreign)
 
+    def count(self) -> int:
+        """How many connections are open, those handed over included."""
+        return self._open
+
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Bind and listen, or take the sockets that were given; connections wait until `run` accepts them.

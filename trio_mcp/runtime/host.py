@@ -40,9 +40,10 @@ class Host:
         call_watchers: told of each call that has ended, with its answer; None where there was none.
         draining: no new work is taken.
         running: between the lifespan's start and its end.
-        began: when `run` was called, on trio's clock; None: it was not.
+        began: when `run` began, on trio's clock, None before; `epoch` is that clock's zero as seconds of wall time.
         sessions_opened: how many there have been.
         tally: where calls are counted; None: nowhere. Whoever shows the numbers puts it here.
+        connections: counts those that are open, where whoever serves can tell.
     """
 
     def __init__(
@@ -77,7 +78,8 @@ class Host:
         self._token: trio.lowlevel.TrioToken | None = None
         self._stopped = trio.Event()
         self._quiet: trio.Event | None = None
-        self._epoch = 0.0
+        self.epoch = 0.0
+        self.connections: Callable[[], int] | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Enter the lifespan, own the sessions until `stop`, leave the lifespan. Runs once.
@@ -86,7 +88,7 @@ class Host:
         most `Settings.cleanup_timeout`.
         """
         self.began = trio.current_time()
-        self._epoch = time.time() - self.began
+        self.epoch = time.time() - self.began
         self._token = trio.lowlevel.current_trio_token()
         async with _entered(self.server) as self.lifespan:
             stop_observing = self.server.observe(self.publish)
@@ -235,7 +237,7 @@ class Host:
 
     def wall_time(self) -> float:
         """Seconds since the epoch at the start, advanced by trio's clock, so that a mock clock rules it."""
-        return self._epoch + trio.current_time()
+        return self.epoch + trio.current_time()
 
     # Shutdown
 

@@ -187,7 +187,7 @@ class Session:
         self.log_level: LoggingLevel = DEFAULT_LOG_LEVEL
         self.running = 0
         self.readers = 0
-        self.last_active = trio.current_time()
+        self.began = self.last_active = trio.current_time()
         self.ending = False
         self.ended = trio.Event()
         self._quiet: trio.Event | None = None

@@ -228,7 +228,11 @@ class SQLiteEventStore:
             await trio.lowlevel.checkpoint()
             return None
         queued = max((event.number for event in self._events if event.key == key), default=0)
-        rows = await self._read(_record_of, key)
+        while True:
+            waits = key in self._records
+            rows = await self._read(_record_of, key)
+            if not waits or key in self._records:
+                break  # else it went from the queue to the file while we read: it may be in neither look
         record, number = rows[0] if rows else (None, 0)
         if key in self._records:
             record = self._records[key]
