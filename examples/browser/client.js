@@ -5,7 +5,8 @@
 //     const result = await client.request("tools/call", { name: "add", arguments: { a: 1, b: 2 } }, { onProgress, signal });
 //     client.close();
 //
-// A client tells its `hooks` what happens: `state(name, why)`, `log(direction, what, detail, id)`, `notified(message)`.
+// A client tells its `hooks` what happens: `state(name, why)`, `opened()`, `notified(message)`, and for those who want to
+// watch, `log(direction, what, detail, id)`.
 
 export const WITH_SESSION = "2025-11-25";
 export const WITHOUT_SESSION = "2026-07-28";
@@ -110,6 +111,12 @@ export class Client {
 
   state(name, why = "") {
     if (!this.closed) this.hooks.state(name, why);
+  }
+
+  /** Connected, and as if for the first time: what was known of the server may not hold any more. */
+  opened(how) {
+    this.state("connected", how);
+    if (!this.closed) this.hooks.opened();
   }
 
   /** POST a message; the response. Whatever is no success is thrown, with the server's words. */

@@ -51,10 +51,11 @@ async function connect(session) {
 /** What a client tells; a client that was replaced has nothing to tell any more. */
 function hooks(current) {
   return {
-    state(state, why) {
-      if (!current()) return;
-      show(state, why);
-      if (state === "connected") listTools();
+    state(...state) {
+      if (current()) show(...state);
+    },
+    opened() {
+      if (current()) listTools();
     },
     log(...what) {
       if (current()) log(...what);

@@ -19,7 +19,7 @@ export class StreamableHttp extends Client {
     this.session = null;
     await this.handshake();
     this.listen(this.session);
-    this.state("connected", `session ${this.session.slice(0, 8)}…`);
+    this.opened(`session ${this.session.slice(0, 8)}…`);
   }
 
   get headers() {
@@ -121,7 +121,7 @@ export class PerRequest extends Client {
     this.state("connecting");
     await this.request("server/discover");
     this.subscribe();
-    this.state("connected", "no session");
+    this.opened("no session");
   }
 
   async send(message, signal) {
@@ -223,7 +223,7 @@ export class HttpSse extends OnEventSource {
   async begin(endpoint) {
     this.endpoint = endpoint;
     await this.handshake();
-    this.state("connected", `session ${endpoint.split("session_id=")[1].slice(0, 8)}…`);
+    this.opened(`session ${endpoint.split("session_id=")[1].slice(0, 8)}…`);
   }
 
   async send(message) {
@@ -266,7 +266,10 @@ export class Notifications extends OnEventSource {
     this.session = session;
     if (!this.greeted) await this.handshake();
     this.greeted = true;
-    this.state("connected", `session ${session.slice(0, 8)}…`);
+    const how = `session ${session.slice(0, 8)}…`;
+    if (this.heard === session) this.state("connected", how); // it has come back, and missed nothing
+    else this.opened(how);
+    this.heard = session;
   }
 
   async send(message) {
@@ -286,7 +289,7 @@ export class Direct extends Client {
   async connect() {
     this.state("connecting");
     await this.request("initialize");
-    this.state("connected", "no connection is kept");
+    this.opened("no connection is kept");
   }
 
   async send(message, signal) {
@@ -321,7 +324,7 @@ export class OverWebSocket extends Client {
     });
     await this.handshake();
     greeted = true;
-    this.state("connected", "the connection is the session");
+    this.opened("the connection is the session");
   }
 
   async send(message) {

@@ -78,10 +78,15 @@ class Tab:
         texts = self.page.locator("#log li.in .detail").all_inner_texts()
         return [json.loads(text) for text in texts if text.startswith("{")]
 
-    def event_ids(self, what: str = "event") -> list[str]:
-        """The ids of the events that came, in order."""
-        rows = self.page.locator("#log li.in", has=self.page.locator(".what", has_text=re.compile(f"^{what}")))
-        return [id for row in rows.locator(".id").all() if (id := row.get_attribute("title"))]
+    def events(self) -> list[tuple[str, str]]:
+        """Id and data of the events that came, in the order they came."""
+        found = self.page.locator("#log li.in").evaluate_all(
+            """rows => rows.map((row) => ["what", "id", "detail"].map((name) => {
+                const part = row.querySelector(`.${name}`);
+                return part ? part.title || part.textContent : "";
+            }))"""
+        )
+        return [(id, data) for what, id, data in found if what.startswith("event")]
 
 
 class Browsing:
