@@ -23,6 +23,7 @@ from trio_mcp.http.lifespan import run_lifespan
 from trio_mcp.http.worker import HttpWorker, Load, bind
 from trio_mcp.ops import openapi
 from trio_mcp.ops.access_log import AccessLog
+from trio_mcp.ops.bearer import Bearer
 from trio_mcp.ops.call_log import CallLog
 from trio_mcp.ops.cors import Cors
 from trio_mcp.ops.docs_page import PATH as DOCS_PATH
@@ -32,9 +33,10 @@ from trio_mcp.ops.health import OPEN_PATHS, Health
 from trio_mcp.ops.https import HttpsOnly
 from trio_mcp.ops.introspection import Introspection
 from trio_mcp.ops.metrics import Metrics
+from trio_mcp.ops.operator import is_operator
 from trio_mcp.ops.origin import OriginGuard, is_loopback
 from trio_mcp.ops.proxy import TrustedProxy
-from trio_mcp.ops.rate_limit import RateLimit
+from trio_mcp.ops.rate_limit import RateLimit, by_principal
 from trio_mcp.ops.traffic import CountTraffic, Traffic
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.replay import EventStore
@@ -63,8 +65,14 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
     settings = host.server.settings
     traffic = Traffic()
     app = mcp_app(host, path=path, traffic=traffic)
-    if settings.rate_limit is not None:
-        app = RateLimit(app, settings, settings.rate_limit)
+    rate, auth = settings.rate_limit, host.server.auth
+    if rate is not None:
+        app = RateLimit(app, settings, rate, key=by_principal)
+    if auth is not None:
+        # The page is a shell that tells nothing of the server, and has the field for the token.
+        app = Bearer(app, host, auth, path=path, open_paths=(DOCS_PATH,) if settings.docs_page else ())
+        if rate is not None:  # who guesses tokens
+            app = RateLimit(app, settings, rate, failures_only=True)
     app = OriginGuard(app, host, loopback=loopback, browsers=Cors(app, settings))
     if settings.operational_routes:
         app = Health(CountTraffic(app, traffic), host, active=lambda: traffic.active)
@@ -145,7 +153,7 @@ def _endpoints(host: Host, path: str | None) -> dict[str, Endpoint]:
     settings = host.server.settings
     found: dict[str, Endpoint] = {}
     if settings.introspection:
-        found |= Introspection(host).endpoints
+        found |= Introspection(host, may=lambda scope, settings: is_operator(scope)).endpoints
     if settings.docs_page and "http" in settings.transports:  # it calls the endpoint
         found[DOCS_PATH] = DocsPage(host, path=path).respond
     return found
@@ -190,6 +198,12 @@ async def serve_http(
     settings = server.settings
     shutdown = shutdown or Shutdown()
     runtime = Host(server, event_store=event_store, worker=worker)
+    if server.auth is None and not is_loopback(host):
+        _log.warning(
+            "%s answers anybody who reaches %s: protect it with Server(auth=…) or --auth-token-env NAME",
+            server.name,
+            host or "this machine",
+        )
     access_log = AccessLog() if settings.access_log else None
     call_log = _watch_calls(runtime)
     http_worker = HttpWorker(

@@ -19,6 +19,7 @@ import click
 import trio
 
 from trio_mcp import demo
+from trio_mcp.cli.auth import AUTH_OPTIONS, auth_options, verifier_of
 from trio_mcp.cli.errors import CANNOT_BEGIN, FAILED, CliError, leaves, told, tracebacks
 from trio_mcp.cli.logs import set_up_logging
 from trio_mcp.cli.reload import run_reloading
@@ -60,6 +61,8 @@ SETTINGS: Final = {
     "call_log": "call_log",
     "docs_page": "docs_page",
     "introspection": "introspection",
+    "resource_url": "resource_url",
+    "authorization_server": "authorization_servers",
 }
 #: Options for a field that means something to a pipe, too.
 ALSO_STDIO: Final = ("tool_timeout", "call_log")
@@ -74,6 +77,7 @@ HTTP_ONLY: Final = (
     "certfile",
     "keyfile",
     "event_store",
+    *AUTH_OPTIONS,
     *(name for name in SETTINGS if name not in ALSO_STDIO),
 )
 
@@ -201,6 +205,7 @@ def _assignments(context: click.Context, parameter: click.Parameter, value: tupl
     help="Show live sessions, calls and tasks at /introspection: to the operator, or without authentication to"
     " this machine.  [default: yes]",
 )
+@auth_options
 @click.option("--access-log/--no-access-log", default=None, help="Log each HTTP request, at level info.  [default: no]")
 @click.option(
     "--routes/--no-routes",
@@ -314,7 +319,7 @@ def serve_command(
             with redirect_stdout(sys.stderr):  # a lifespan may print before and after the pipe's own guard
                 run_stdio(configured(_server_of(target), options, given))
         elif worker is not None:
-            run_as_worker(worker, configured(_server_of(target), options, given), options)
+            run_as_worker(worker, _guarded(configured(_server_of(target), options, given), options), options)
         elif options["reload"]:
             context.exit(run_reloader(context, target, given, options))
         elif options["workers"] > 1:
@@ -323,7 +328,8 @@ def serve_command(
                 raise click.UsageError(text, context)
             context.exit(run_parent(options))
         else:
-            run_http(configured(_server_of(target), options, given), options)
+            verifier_of(options)  # first: what is missing here need not wait for the target's import
+            run_http(_guarded(configured(_server_of(target), options, given), options), options)
 
 
 def say_warnings(context: click.Context) -> None:
@@ -351,6 +357,12 @@ def configured(server: Server, options: Mapping[str, Any], given: Mapping[str, G
         CliError: a setting that cannot be.
     """
     server.settings = applied(server.settings, given, flags_of(options))
+    return server
+
+
+def _guarded(server: Server, options: dict[str, Any]) -> Server:
+    """The server behind what the options say, else behind its own."""
+    server.auth = verifier_of(options) or server.auth
     return server
 
 

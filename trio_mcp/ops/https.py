@@ -6,7 +6,7 @@ It refuses to serve TLS: the worker does, or a proxy that `proxy` trusts to say 
 from collections.abc import Awaitable
 from typing import Final
 
-from trio_mcp.http.asgi import TEXT_TYPE, App, Exchange, Header, Receive, Scope, Send, with_headers
+from trio_mcp.http.asgi import TEXT_TYPE, App, Exchange, Header, Receive, Scope, Send, refuse_socket, with_headers
 from trio_mcp.settings import Settings
 
 HTTPS_PORT: Final = 443
@@ -37,7 +37,7 @@ class HttpsOnly:
         if scope["type"] == "http" and self._settings.https_redirect:
             return redirect(scope, receive, send, self._settings, port=self._port)
         if scope["type"] == "websocket" and scope["scheme"] == "ws" and self._settings.https_redirect:
-            return _refuse_socket(receive, send)
+            return refuse_socket(scope, receive, send, 403, "This server speaks wss:// only")
         return self._app(scope, receive, send)
 
 
@@ -57,8 +57,3 @@ def redirect(
     return exchange.respond(
         308, f"This server speaks HTTPS: {location}\n".encode(), (TEXT_TYPE, (b"location", location.encode("latin-1")))
     )
-
-
-async def _refuse_socket(receive: Receive, send: Send) -> None:
-    await receive()
-    await send({"type": "websocket.close", "code": 1008})
