@@ -277,6 +277,12 @@ def test_two_tabs_of_one_session_both_hear_everything(server: str, browsing: Bro
             answers = [message for message in tab.messages() if f"see you, {name}!" in json.dumps(message)]
             assert len(answers) == 1
             assert answers[0]["id"].rpartition("-")[0] != ""
+    # As many requests in each tab, so that ids which were only counted would be the same.
+    assert second.call("add", a="1", b="2") == "3.0"
+    running = [
+        (tab, tab.begin("countdown", seconds="1", label=name)) for tab, name in ((first, "1st"), (second, "2nd"))
+    ]
+    assert [tab.ended(box) for tab, box in running] == ["1st: done after 1 s", "2nd: done after 1 s"]
     second.page.close()
     assert first.call("add", a="1", b="2") == "3.0"
 
