@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,7 @@ from trio_mcp.ops.docs_page import PATH as DOCS_PATH
 from trio_mcp.ops.docs_page import DocsPage
 from trio_mcp.ops.documents import Document, listings
 from trio_mcp.ops.health import OPEN_PATHS, Health
-from trio_mcp.ops.https import HttpsOnly
+from trio_mcp.ops.https import HttpsOnly, RedirectToHttps
 from trio_mcp.ops.introspection import Introspection
 from trio_mcp.ops.metrics import Metrics
 from trio_mcp.ops.operator import is_operator
@@ -74,10 +75,10 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
         if rate is not None:  # who guesses tokens
             app = RateLimit(app, settings, rate, failures_only=True)
     app = OriginGuard(app, host, loopback=loopback, browsers=Cors(app, settings))
-    if settings.operational_routes:
-        app = Health(CountTraffic(app, traffic), host, active=lambda: traffic.active)
     if settings.https_redirect or settings.hsts is not None:
         app = HttpsOnly(app, settings)
+    if settings.operational_routes:  # outside of it all: probes come as they can
+        app = Health(CountTraffic(app, traffic), host, active=lambda: traffic.active)
     if settings.trusted_proxies:
         app = TrustedProxy(app, settings.trusted_proxies)
     return app
@@ -167,6 +168,7 @@ async def serve_http(
     path: str | None = None,
     certfile: str | None = None,
     keyfile: str | None = None,
+    redirect_port: int | None = None,
     event_store: EventStore | None = None,
     sockets: Sequence[socket.socket] | None = None,
     worker: int | None = None,
@@ -182,6 +184,7 @@ async def serve_http(
         port: 0 lets the system choose.
         path: of the endpoint; None: `Settings.path`.
         certfile, keyfile: PEM files, for HTTPS.
+        redirect_port: with them, send what comes to this port over plain HTTP to HTTPS.
         event_store: where events wait for clients that come back.
         sockets: bound ones to accept from, instead of binding `host` and `port`; they are closed at the end.
         worker: the number of this process among those that share the sockets, for `/health`.
@@ -193,10 +196,13 @@ async def serve_http(
 
     Raises:
         OSError: the address cannot be bound.
+        ValueError: a `redirect_port` without a certificate.
         Exception: what the lifespan raises on entering.
     """
     settings = server.settings
     shutdown = shutdown or Shutdown()
+    if redirect_port is not None and certfile is None:
+        raise ValueError("redirect_port sends clients to HTTPS, which needs certfile and keyfile")
     runtime = Host(server, event_store=event_store, worker=worker)
     if server.auth is None and not is_loopback(host):
         _log.warning(
@@ -217,7 +223,14 @@ async def serve_http(
         load=load,
     )
     runtime.connections = http_worker.count
-    with http_worker.listening():  # before the lifespan, so that a taken port costs nothing
+    with ExitStack() as listening:  # before the lifespan, so that a taken port costs nothing
+        listening.enter_context(http_worker.listening())
+        redirecting = None
+        if redirect_port is not None:
+            to_https = RedirectToHttps(settings, port=http_worker.port)
+            guarded = OriginGuard(to_https, runtime, loopback=is_loopback(host))
+            redirecting = HttpWorker(guarded, bind(host, redirect_port), limits=limits_of(settings))
+            listening.enter_context(redirecting.listening())
         async with trio.open_nursery() as serve_nursery:
             await _start(runtime, serve_nursery, shutdown)
             if runtime.running:
@@ -225,6 +238,11 @@ async def serve_http(
                     serve_nursery.start_soon(access_log.run, name="write the access log")
                 if call_log is not None:
                     serve_nursery.start_soon(call_log.run, name="write the call log")
+                if redirecting is not None:
+                    redirect = partial(redirecting.run, shutdown=shutdown.begin, drain=trio.lowlevel.checkpoint)
+                    serve_nursery.start_soon(
+                        partial(redirect, close_timeout=settings.cleanup_timeout), name="redirect to HTTPS"
+                    )
                 await http_worker.run(
                     shutdown=shutdown.begin,
                     drain=partial(runtime.drain, shutdown.hurry),

@@ -165,6 +165,12 @@ class HttpWorker:
         """How many connections are open, those handed over included."""
         return self._open
 
+    @property
+    def port(self) -> int | None:
+        """The port of the first socket, inside `listening`; None for a Unix socket."""
+        address = self._listening[0].getsockname()
+        return int(address[1]) if isinstance(address, tuple) else None
+
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Bind and listen, or take the sockets that were given; connections wait until `run` accepts them.
