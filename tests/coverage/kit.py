@@ -115,7 +115,9 @@ class Running:
 def serving(*arguments: str, folder: Path, environment: dict[str, str] | None = None) -> Iterator[Running]:
     """`trio-mcp serve` in the folder of the documents' servers, on a free port; its log is kept in `folder`."""
     command = ["-m", "trio_mcp", "serve", *arguments]
-    with started(*command, *(() if "--port" in arguments else ("--port", "0")), folder=folder, environment=environment) as it:
+    with started(
+        *command, *(() if "--port" in arguments else ("--port", "0")), folder=folder, environment=environment
+    ) as it:
         yield it
 
 

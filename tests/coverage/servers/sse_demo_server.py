@@ -1,4 +1,4 @@
-"""The first document's basic example. Its `eval` of whatever a client writes is left out: this computes, and no more."""
+"""The first document's basic example. It computes, where that one gives what a client writes to `eval`."""
 
 import ast
 import operator
