@@ -3,8 +3,9 @@
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -119,6 +120,45 @@ class Browsing:
             context.close()
         faults = [fault for tab in self.tabs for fault in tab.faults]
         assert [fault for fault in faults if not self.expected or not re.search(self.expected, fault)] == []
+
+
+class Asking:
+    """Asks a server what a page did, without a browser's rules."""
+
+    def __init__(self, chromium: Any, server: str) -> None:
+        self._context = chromium.new_context()
+        self._server = server
+
+    def call(self, tool: str, **arguments: Any) -> Any:
+        """Call a tool by a direct reply."""
+        params = {"name": tool, "arguments": arguments}
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        with closing(Disposed(self._context.request.post(f"{self._server}/message", data=message))) as answer:
+            return answer.response.json()["result"]["structuredContent"]["result"]
+
+    def health(self) -> Any:
+        """What the server says of itself."""
+        with closing(Disposed(self._context.request.get(f"{self._server}/health"))) as answer:
+            return answer.response.json()
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Ask until it is so."""
+        ends = time.monotonic() + PATIENCE / 1000
+        while not true():
+            assert time.monotonic() < ends, (self.call("what_ended"), self.health())
+
+    def close(self) -> None:
+        self._context.close()
+
+
+class Disposed:
+    """A response whose body Playwright keeps until told not to."""
+
+    def __init__(self, response: Any) -> None:
+        self.response = response
+
+    def close(self) -> None:
+        self.response.dispose()
 
 
 class Restartable:

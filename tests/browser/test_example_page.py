@@ -4,15 +4,24 @@ Playwright's sync API runs its own loop, so these are plain functions, the serve
 """
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from tests.browser.chromium import HERE, PATIENCE, browser, serving
-from tests.browser.example import EXAMPLE, LISTENING, NETWORK, TRANSPORTS, Browsing, Restartable, page_elsewhere
+from tests.browser.chromium import HERE, browser, serving
+from tests.browser.example import (
+    EXAMPLE,
+    LISTENING,
+    NETWORK,
+    TRANSPORTS,
+    Asking,
+    Browsing,
+    Disposed,
+    Restartable,
+    page_elsewhere,
+)
 from tests.browser.relay import relayed
 
 FRIEND = "friend.localhost"
@@ -44,45 +53,6 @@ def server(elsewhere: Callable[[str], str]) -> Iterator[str]:
 def browsing(chromium: Any) -> Iterator[Browsing]:
     with closing(Browsing(chromium)) as opened:
         yield opened
-
-
-class Asking:
-    """Asks a server what a page did, without a browser's rules."""
-
-    def __init__(self, chromium: Any, server: str) -> None:
-        self._context = chromium.new_context()
-        self._server = server
-
-    def call(self, tool: str, **arguments: Any) -> Any:
-        """Call a tool by a direct reply."""
-        params = {"name": tool, "arguments": arguments}
-        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-        with closing(Disposed(self._context.request.post(f"{self._server}/message", data=message))) as answer:
-            return answer.response.json()["result"]["structuredContent"]["result"]
-
-    def health(self) -> Any:
-        """What the server says of itself."""
-        with closing(Disposed(self._context.request.get(f"{self._server}/health"))) as answer:
-            return answer.response.json()
-
-    def until(self, true: Callable[[], bool]) -> None:
-        """Ask until it is so."""
-        ends = time.monotonic() + PATIENCE / 1000
-        while not true():
-            assert time.monotonic() < ends, (self.call("what_ended"), self.health())
-
-    def close(self) -> None:
-        self._context.close()
-
-
-class Disposed:
-    """A response whose body Playwright keeps until told not to."""
-
-    def __init__(self, response: Any) -> None:
-        self.response = response
-
-    def close(self) -> None:
-        self.response.dispose()
 
 
 @pytest.fixture
