@@ -92,6 +92,20 @@ def test_a_remote_server_in_each_form_with_its_variables_as_they_are(client: str
 
 
 @pytest.mark.parametrize(
+    ("client", "type_"),
+    [("claude-code", {"type": "sse"}), ("cursor", {}), ("vscode", {"type": "sse"}), ("mcp-json", {"type": "sse"})],
+)
+def test_a_server_on_http_with_sse_is_known_by_its_path_or_named(client: str, type_: dict):
+    for url, named in (("https://a.example/sse", []), ("https://a.example/x", ["--transport", "sse"])):
+        [entries] = printed(client, "--name", "n", "--url", url, *named).values()
+        assert entries == {"n": {**type_, "url": url}}
+    [entries] = printed(client, "--name", "n", "--url", "https://a.example/sse", "--transport", "http").values()
+    assert entries["n"].get("type") == ("http" if type_ else None)
+    [entries] = printed(client, "server.py", "--transport", "sse").values()
+    assert entries["My-notes"]["url"] == "http://127.0.0.1:8000/sse"
+
+
+@pytest.mark.parametrize(
     ("client", "value", "warned"),
     [
         ("claude-code", "${TOKEN}", False),

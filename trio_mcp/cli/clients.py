@@ -21,7 +21,7 @@ class Client:
         title: its name for people.
         place: its file, by platform, home folder, working directory and environment.
         key: the object in the file that has an entry for each server.
-        types: the words for stdio and http where an entry says its type; None: it has none.
+        types: the words for stdio, http and sse where an entry says its type; None: it has none.
         remote: whether its file may name a server by URL.
         variable: how a value of its user's environment is written there; None: it cannot be.
         private: whether the file is one user's, and not one of a project.
@@ -31,7 +31,7 @@ class Client:
     title: str
     place: Place
     key: str = "mcpServers"
-    types: tuple[str, str] | None = ("stdio", "http")
+    types: tuple[str, str, str] | None = ("stdio", "http", "sse")
     remote: bool = True
     variable: str | None = None
     private: bool = False
@@ -40,7 +40,7 @@ class Client:
     def entry(self, server: "Local | Remote") -> dict[str, Any]:
         """A server as this client wants it."""
         if isinstance(server, Remote):
-            entry: dict[str, Any] = {} if self.types is None else {"type": self.types[1]}
+            entry: dict[str, Any] = {} if self.types is None else {"type": self.types[2 if server.sse else 1]}
             entry["url"] = server.url
             if server.headers:
                 entry["headers"] = dict(server.headers)
@@ -75,10 +75,11 @@ class Local:
 
 @attrs.frozen
 class Remote:
-    """A server that runs already, over HTTP."""
+    """A server that runs already, over Streamable HTTP or HTTP+SSE."""
 
     url: str
     headers: Mapping[str, str]
+    sse: bool = False
 
 
 def _claude_desktop(platform: str, home: Path, here: Path, environ: Mapping[str, str]) -> Path:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -23,6 +24,7 @@ from trio_mcp.cli.target import Target, load
 from trio_mcp.server import Server
 
 URL: Final = "http://127.0.0.1:8000/mcp"
+SSE_URL: Final = "http://127.0.0.1:8000/sse"
 
 
 def _pairs(separator: str, what: str) -> Any:
@@ -46,11 +48,11 @@ def _pairs(separator: str, what: str) -> Any:
 @click.option("--name", help="Name of the entry.  [default: that of the server]")
 @click.option(
     "--transport",
-    type=click.Choice(["stdio", "http"]),
-    help="stdio: the client starts the server; http: it connects to one that runs.  [default: http with --url or"
-    " --header, else stdio]",
+    type=click.Choice(["stdio", "http", "sse"]),
+    help="stdio: the client starts the server; http: it connects to one that runs; sse: the same over HTTP+SSE."
+    "  [default: sse where --url ends with /sse, http with another or with --header, else stdio]",
 )
-@click.option("--url", help=f"Where the server is.  [default for http: {URL}]")
+@click.option("--url", help=f"Where the server is.  [default for http: {URL}, for sse: {SSE_URL}]")
 @click.option(
     "--env",
     multiple=True,
@@ -103,13 +105,15 @@ def install_command(
     trio-mcp install cursor server.py --print
     """
     row = CLIENTS[client]
-    transport = transport or ("http" if url or headers else "stdio")
+    transport = transport or _transport_of(url, headers)
     _refuse_contradictions(row, transport, url, env, headers)
     with tracebacks(debug):
         # Loaded for its faults, too: a client would show them nowhere that one looks.
         served = None if target is None and url is not None else _server_of(target).name
     name = entry_name(name, served)
-    server = Remote(url or URL, headers) if transport == "http" else local(target, env)
+    sse = transport == "sse"
+    address = url or (SSE_URL if sse else URL)
+    server = local(target, env) if transport == "stdio" else Remote(address, headers, sse)
     entry = row.entry(server)
     literal = row.unexpanded([*headers.values(), *env.values()])
     if literal is not None:
@@ -122,15 +126,21 @@ def install_command(
         _write(row, name, entry, path, force=force)
 
 
+def _transport_of(url: str | None, headers: Mapping[str, str]) -> str:
+    if url is not None and urlsplit(url).path.rstrip("/").endswith("/sse"):
+        return "sse"
+    return "http" if url or headers else "stdio"
+
+
 def _refuse_contradictions(
     row: Client, transport: str, url: str | None, env: Mapping[str, str], headers: Mapping[str, str]
 ) -> None:
-    if transport == "http" and not row.remote:
+    if transport != "stdio" and not row.remote:
         raise CliError(
             f"{row.title} starts the servers of its file itself: leave out --url and --header, or add the server's"
             " address in its settings, under Connectors"
         )
-    if transport == "http" and env:
+    if transport != "stdio" and env:
         raise CliError("--env is for a server that the client starts: one that runs has its environment already")
     if transport == "stdio" and (url or headers):
         raise CliError("--url and --header are for a server that runs: leave them out, or give --transport http")
