@@ -1,7 +1,6 @@
 """A real browser, and a server as a process of its own; both end with the test. Skips where there is no browser."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.external import require
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -20,12 +21,7 @@ PATIENCE = 20_000
 def executable() -> str:
     """The browser's file, or a skip that says what is missing."""
     pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
-    found = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-    )
-    if found is None:
-        pytest.skip("there is no Chromium here (Debian: apt-get install chromium)")
-    return found
+    return require("chromium")
 
 
 @contextmanager

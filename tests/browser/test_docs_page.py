@@ -5,7 +5,6 @@ Playwright's sync API runs its own loop, so these tests are plain functions and 
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.browser.chromium import HERE, PATIENCE, browser, serving
+from tests.external import require
 
 TARGET = HERE / "page_server.py"
 Open = Callable[..., Any]
@@ -453,8 +453,7 @@ def copied(page: Any, button: str) -> str:
 
 
 def test_the_copied_curl_command_makes_the_call(visit: Open):
-    if shutil.which("curl") is None:
-        pytest.skip("there is no curl here")
+    require("curl")
     page = visit("/docs#tool/echo")
     page.get_by_label("message").fill('it\'s a "test" of $HOME — ü')
     command = copied(page, "Copy as curl")

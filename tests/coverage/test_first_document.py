@@ -2,15 +2,14 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import httpx2
-import pytest
 from click.testing import CliRunner
 
 from tests.coverage.kit import SERVERS, serving, started
+from tests.external import require
 from trio_mcp.cli import main
 
 
@@ -51,9 +50,7 @@ def test_the_minimal_server_echoes_and_its_ping_is_not_the_protocols(tmp_path: P
 
 
 def test_the_stream_and_the_list_of_tools_are_there_for_curl(tmp_path: Path):
-    curl = shutil.which("curl")
-    if curl is None:
-        pytest.skip("there is no curl on this machine")
+    curl = require("curl")
     with serving("sse_demo_server:mcp", folder=tmp_path) as server:
         listed = subprocess.run([curl, "-s", f"{server.origin}/tools"], capture_output=True, check=True, timeout=20)
         assert [tool["name"] for tool in json.loads(listed.stdout)["tools"]] == ["get_weather", "calculate"]
