@@ -39,6 +39,7 @@ NURSERY_OWNERS = {
     "runtime/host.py": "the sessions of one server",
     "runtime/session.py": "the writers, keepalive and calls of one session",
     "runtime/pipe.py": "the calls of one duplex message stream",
+    "runtime/sqlite_store.py": "the writing and the pruning of one event store's file",
     "http/worker.py": "the connections of one listener",
     "http/connection.py": "one connection, and beside a request the task that reads ahead where no socket is",
     "http/asgi.py": "one exchange on a foreign server: its watch for a disconnect",
@@ -48,6 +49,7 @@ NURSERY_OWNERS = {
     "cli/reload.py": "the one server process of `--reload`, the changes and signals that end it",
     "cli/supervisor.py": "the workers of one command",
     "cli/workers.py": "in the parent its supervisor and signals, in a worker what it obeys beside its server",
+    "http/websocket.py": "one WebSocket: its pipe, its pings, its watch for the drain",
     "client/": "one client's connection",
 }
 
@@ -57,14 +59,15 @@ CATCH_ALL_OWNERS = {
     "runtime/host.py": "a session crashed: it ends alone, logged once",
     "cli/": "an author's module failed to import: one line, exit code 2",
     "check/runner.py": "a stranger's answer met what nobody foresaw: it becomes its row",
-    "http/connection.py": "a foreign application failed under our lane: 500, logged once",
+    "http/connection.py": "a foreign application failed under our lane: 500, or its connection ends, logged once",
     "http/worker.py": "one connection failed: it ends alone, logged once",
     "http/handover.py": "one HTTP/2 stream or foreign connection failed: it ends alone, logged",
     "http/custom_route.py": "an author's route failed: 500, logged once",
+    "http/handed_app.py": "an application failed over HTTP/2 or WebSocket: 500, logged once",
     "http/lifespan.py": "startup failed: told to the foreign server, whose way to say it is a message",
 }
 
-HYPERCORN_OWNERS = {"http/handover.py", "http/worker.py"}
+HYPERCORN_OWNERS = {"http/handover.py", "http/websocket_stream.py", "http/worker.py"}
 HTTPTOOLS_OWNERS = {"http/parser.py"}
 DATES_OWNER = "protocol/revisions.py"
 # What computes and holds data, and neither waits nor reads anything from outside.

@@ -143,8 +143,6 @@ async def test_cancelling_it_cancels_calls_and_tears_the_lifespan_down(lifespan:
     assert refuses(url)
 
 
-# hypercorn leaves the socket that it could not bind to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning")
 async def test_a_port_that_is_taken_is_an_error_before_the_lifespan_is_entered(lifespan: Lifespan):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -8,7 +8,8 @@ from trio_mcp.protocol.revisions import Revision
 from trio_mcp.returns import AssistantMessage, ToolResult, UserMessage
 from trio_mcp.routes import HttpRequest, HttpResponse
 from trio_mcp.runtime.host import Host
-from trio_mcp.runtime.replay import EventStore, MemoryEventStore
+from trio_mcp.runtime.replay import DurableEventStore, EventStore, MemoryEventStore
+from trio_mcp.runtime.sqlite_store import EventStoreError, SQLiteEventStore
 from trio_mcp.serve import Shutdown, http_app, serve_http, serve_stdio
 from trio_mcp.server import Server
 from trio_mcp.settings import Settings
@@ -38,9 +39,11 @@ __all__ = [
     "Completion",
     "Context",
     "CreateMessageResult",
+    "DurableEventStore",
     "Elicited",
     "EmbeddedResource",
     "EventStore",
+    "EventStoreError",
     "File",
     "Host",
     "HttpRequest",
@@ -61,6 +64,7 @@ __all__ = [
     "ResourceLink",
     "Revision",
     "Root",
+    "SQLiteEventStore",
     "SamplingMessage",
     "Server",
     "Settings",

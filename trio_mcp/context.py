@@ -101,11 +101,12 @@ class Context:
     `trio.from_thread.run(ctx.report_progress, 1, 2)`.
     """
 
-    __slots__ = ("_asking", "_call", "_progress")
+    __slots__ = ("_asking", "_call", "last_progress")
 
     def __init__(self, call: CallPort) -> None:
         self._call = call
-        self._progress = -math.inf
+        #: What was reported last to the client; None: nothing yet.
+        self.last_progress: ProgressParams | None = None
         self._asking: set[trio.CancelScope] = set()
 
     # What the request says
@@ -170,17 +171,21 @@ class Context:
         """
         call = self._call
         token = call.progress_token
-        if token is None or call.answered or not progress > self._progress:
+        if token is None or not self._may_report(progress):
             await trio.lowlevel.checkpoint()
             return
         params = ProgressParams(progress_token=token, progress=progress, total=total, message=message)
-        await call.notify("notifications/progress", params, lambda: self._advances(progress))
+        await call.notify("notifications/progress", params, lambda: self._reports(params))
 
-    def _advances(self, progress: float) -> bool:
+    def _may_report(self, progress: float) -> bool:
+        last = self.last_progress
+        return not self._call.answered and progress > (-math.inf if last is None else last.progress)
+
+    def _reports(self, params: ProgressParams) -> bool:
         """Whether this value may still be sent: another task may have reported a higher one meanwhile."""
-        if self._call.answered or not progress > self._progress:
+        if not self._may_report(params.progress):
             return False
-        self._progress = progress
+        self.last_progress = params
         return True
 
     async def log(self, level: LoggingLevel, data: Any, *, logger: str | None = None) -> None:

@@ -30,6 +30,8 @@ OPERATIONAL_PATHS: Final = (
     "/prompts",
     "/openapi.json",
     "/docs",
+    "/introspection",
+    "/introspection/events",
 )
 TRANSPORT_PATHS: Final = ("/sse", "/messages", "/message", "/notifications", "/ws")
 METADATA_PATH: Final = "/.well-known/oauth-protected-resource"

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import trio
 
-from trio_mcp.http import direct_reply, http_sse, notifications
+from trio_mcp.http import direct_reply, http_sse, notifications, websocket
 from trio_mcp.http.app import Endpoint, McpApp
 from trio_mcp.http.asgi import App, Exchange, Receive, Scope, Send
 from trio_mcp.http.connection import Limits
@@ -25,9 +25,12 @@ from trio_mcp.ops import openapi
 from trio_mcp.ops.access_log import AccessLog
 from trio_mcp.ops.call_log import CallLog
 from trio_mcp.ops.cors import Cors
+from trio_mcp.ops.docs_page import PATH as DOCS_PATH
+from trio_mcp.ops.docs_page import DocsPage
 from trio_mcp.ops.documents import Document, listings
 from trio_mcp.ops.health import OPEN_PATHS, Health
 from trio_mcp.ops.https import HttpsOnly
+from trio_mcp.ops.introspection import Introspection
 from trio_mcp.ops.metrics import Metrics
 from trio_mcp.ops.origin import OriginGuard, is_loopback
 from trio_mcp.ops.proxy import TrustedProxy
@@ -94,8 +97,12 @@ def mcp_app(host: Host, *, path: str | None = None, traffic: Traffic | None = No
             endpoints[own_path] = post_to_session
     if "message" in on:
         endpoints[direct_reply.MESSAGE_PATH] = partial(direct_reply.post, host)
+    if "websocket" in on:
+        endpoints[websocket.PATH] = websocket.upgrade_required
+        sockets[websocket.PATH] = websocket.websocket_app(host)
     if settings.operational_routes:
         endpoints |= _operational(host, traffic or Traffic(), endpoints, own_path)
+    endpoints |= _endpoints(host, own_path)
     return McpApp(
         host,
         path=own_path,
@@ -128,9 +135,20 @@ def main_path(settings: Settings, path: str | None = None) -> str:
         "sse": http_sse.SSE_PATH,
         "notifications": notifications.NOTIFICATIONS_PATH,
         "message": direct_reply.MESSAGE_PATH,
-        "websocket": "/ws",
+        "websocket": websocket.PATH,
     }
     return paths[settings.transports[0]]
+
+
+def _endpoints(host: Host, path: str | None) -> dict[str, Endpoint]:
+    """What is served beside the MCP endpoint."""
+    settings = host.server.settings
+    found: dict[str, Endpoint] = {}
+    if settings.introspection:
+        found |= Introspection(host).endpoints
+    if settings.docs_page and "http" in settings.transports:  # it calls the endpoint
+        found[DOCS_PATH] = DocsPage(host, path=path).respond
+    return found
 
 
 async def serve_http(
@@ -184,6 +202,7 @@ async def serve_http(
         sockets=sockets,
         load=load,
     )
+    runtime.connections = http_worker.count
     with http_worker.listening():  # before the lifespan, so that a taken port costs nothing
         async with trio.open_nursery() as serve_nursery:
             await _start(runtime, serve_nursery, shutdown)

@@ -141,6 +141,10 @@ class Settings:
     operational_routes: bool = True
     #: Whether calls and requests are counted and /metrics shows it (extra `metrics`). Applied in `serve`.
     metrics: bool = True
+    # WebSocket
+    #: A WebSocket's client is asked for a sign of life so often, and cut off if none came by the next time. Applied in
+    #: `http.websocket`.
+    websocket_ping: float = attrs.field(default=20, validator=_positive)
     #: Secret for `requestState`, the same in all workers; None: a new one in every process. Applied in `runtime.host`.
     state_secret: bytes | None = attrs.field(default=None, repr=False)
 
@@ -200,6 +204,14 @@ class Settings:
     reload_grace: float = attrs.field(default=1, validator=attrs.validators.ge(0))
     #: Silence of the files after which a change counts as whole, with `serve --reload`. Applied in `cli.reload`.
     reload_quiet: float = attrs.field(default=0.2, validator=attrs.validators.ge(0))
+
+    # What people look at in a browser
+    #: Whether `/docs` is served, the page to look at a server and call it. Applied in `serve`.
+    docs_page: bool = True
+    #: Whether `/introspection` shows live sessions and calls to who may see them. Applied in `serve`.
+    introspection: bool = True
+    #: Seconds between two looks of those who watch live sessions. Applied in `ops.introspection`.
+    introspection_interval: float = attrs.field(default=0.25, validator=attrs.validators.gt(0))
 
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:

@@ -301,3 +301,21 @@ def test_the_banner_counts_one_as_one(capsys):
     server.register_tool("t", "A tool.", {"type": "object"}, lambda params: "")
     Banner(server).started(["http://a", "http://b"])
     assert "s 0.0.0 at http://a and http://b (1 tool, 0 resources, 0 prompts)" in capsys.readouterr().err
+
+
+# An event store
+
+
+def test_an_event_store_that_cannot_be_used_is_one_line_and_exit_code_2(tmp_path: Path):
+    (tmp_path / "events.db").write_text("no database at all " * 100)
+    for name, words in (("events.db", "no SQLite database"), ("missing/events.db", "cannot be opened")):
+        done = ran("serve", "--port", "0", "--event-store", name, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        [line] = done.stderr.splitlines()
+        assert words in line
+
+
+def test_an_event_store_is_for_http(tmp_path: Path):
+    done = ran("serve", "--transport", "stdio", "--event-store", "events.db", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--event-store is for HTTP" in done.stderr

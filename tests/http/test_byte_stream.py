@@ -301,3 +301,22 @@ async def test_the_close_of_a_stream_is_bounded(autojump_clock):
     await StreamBytes(stream, 30).aclose()
     assert stream.closed
     assert trio.current_time() - began == 1
+
+
+@pytest.mark.parametrize(("ahead", "reads"), [(False, False), (True, True)])
+async def test_a_probe_that_went_out_in_part_can_only_stand_if_the_rest_follows(ahead: bool, reads: bool):
+    with connected() as (ours, client):
+
+        class Full:
+            """A fake of a socket with room for two bytes more."""
+
+            def send(self, data: bytes) -> int:
+                return ours_sock.send(data[:2])
+
+        ours_sock, ours._sock = ours._sock, Full()  # type: ignore[assignment]
+        assert ours.write_now(b"abc", ahead=ahead) is reads
+        ours._sock = ours_sock
+        if ahead:
+            await ours.write(b"abcdef")
+        ours_sock.close()
+        assert drain(client) == (b"abcdef" if ahead else b"ab")

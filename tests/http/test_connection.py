@@ -116,7 +116,12 @@ async def test_head_and_first_piece_of_the_body_leave_in_one_write(autojump_cloc
 
 @pytest.mark.parametrize(
     ("asked", "length", "said"),
-    [(b"", True, b"close"), (b"", False, b"close"), (b"Connection: keep-alive\r\n", True, b"keep-alive")],
+    [
+        (b"", True, b"close"),
+        (b"", False, b"close"),
+        (b"Connection: keep-alive\r\n", True, b"keep-alive"),
+        (b"Connection: keep-alive\r\n", False, b"close"),
+    ],
 )
 async def test_http_1_0_gets_no_chunks_and_a_close_unless_it_asked_otherwise(
     asked: bytes, length: bool, said: bytes, autojump_clock
@@ -808,9 +813,9 @@ async def test_each_request_is_told_to_the_access_log(autojump_clock):
         for _ in range(3):
             await peer.answer()
     assert records == [
-        (None, "POST", b"/respond?x", 200, 5, 2),
-        (None, "POST", b"/send", 200, 14, 2),
-        (None, "POST", b"/fail", 500, 0, 2),
+        (None, "POST", b"/respond?x", 200, 5, 2, "1.1"),
+        (None, "POST", b"/send", 200, 14, 2, "1.1"),
+        (None, "POST", b"/fail", 500, 0, 2, "1.1"),
     ]
 
 

@@ -14,7 +14,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.trio.worker_context import WorkerContext
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from tests.http.lane_kit import GET, Http2, Peer, echo, post, respond, served, until
+from tests.http.lane_kit import GET, Http2, Peer, bench, echo, post, respond, served, stream, until
 from trio_mcp.http.asgi import App, Receive, Scope, Send
 from trio_mcp.http.handover import Handover, PrefixedStream
 from trio_mcp.http.worker import bind
@@ -59,7 +59,13 @@ async def talkative(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize("tls", [False, True])
 async def test_a_websocket_is_handed_over_with_its_handshake(tls: bool):
-    async with served(talkative, tls=tls) as house:
+    schemes: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        schemes.append(scope["scheme"])
+        await talkative(scope, receive, send)
+
+    async with served(app, tls=tls) as house:
         talk = Talk(await (house.dial_tls() if tls else house.dial()))
         await talk.peer.send(talk.handshake())
         assert isinstance(await talk.hear(), ws.AcceptConnection)
@@ -68,6 +74,42 @@ async def test_a_websocket_is_handed_over_with_its_handshake(tls: bool):
             assert (await talk.hear()).data == text
         await talk.peer.leave()
         await house.quiet()
+    assert schemes == ["wss" if tls else "ws"]
+
+
+@pytest.mark.parametrize("alpn", ["h2", "http/1.1"])
+async def test_what_was_handed_over_has_no_deadline_of_http_1(alpn: str, autojump_clock):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await trio.sleep(1000)
+        await talkative(scope, receive, send)
+
+    async with bench(app, http2=True, head_time=1, idle=1) as lab:
+        peer = lab.connect()
+        if alpn == "h2":
+            client = await Http2(peer).begin()
+            assert (await client.answer(await client.request()))[0] == 200
+        else:
+            talk = Talk(peer)
+            await peer.send(talk.handshake())
+            assert isinstance(await talk.hear(), ws.AcceptConnection)
+            await trio.sleep(1000)
+            await talk.say("text")
+            assert (await talk.hear()).data == "text"
+        await peer.leave()
+        await lab.ended()
+
+
+async def test_what_was_handed_over_has_the_write_timeout_of_the_worker(autojump_clock):
+    async with bench(echo, http2=True, write_timeout=20) as lab:
+        peer = lab.connect()
+        client = await Http2(peer).begin()
+        await wait_all_tasks_blocked()
+        (connection,) = lab.worker.connections
+        connection.bytes._stream.send_stream.send_all_hook = trio.sleep_forever  # type: ignore[attr-defined]
+        began = trio.current_time()
+        await client.request()
+        assert await lab.ended() - began == 20
 
 
 async def test_a_websocket_may_follow_requests_even_in_one_segment():
@@ -153,7 +195,9 @@ class Handed:
 
 
 @asynccontextmanager
-async def handed(app: App, *, alpn: str = "h2", data: bytes = b"", idle: float = 5) -> AsyncIterator[Handed]:
+async def handed(
+    app: App, *, alpn: str = "h2", data: bytes = b"", idle: float = 5, log: Any = None
+) -> AsyncIterator[Handed]:
     config = bind("127.0.0.1", 0)
     config.keep_alive_timeout = idle
     foreign: Any = app
@@ -170,6 +214,7 @@ async def handed(app: App, *, alpn: str = "h2", data: bytes = b"", idle: float =
         server=None,
         write_timeout=30,
         body_time=60,
+        log_access=log,
     )
     connection = Handed(handover, Peer(ours), theirs)
     async with trio.open_nursery() as nursery:
@@ -279,9 +324,210 @@ async def test_a_body_that_does_not_end_in_time_ends_its_stream_alone(autojump_c
             with trio.move_on_after(1):
                 await client.read()
         assert trio.current_time() - began == pytest.approx(60, abs=2)
-        assert client.statuses.get(slow) != 200
+        assert (client.statuses[slow], client.bodies[slow]) == (408, b"no whole request came in time (body)\n")
         assert await client.answer(await client.request(b"/good")) == (200, b"GET /good ")
     assert caplog.records == []
+
+
+async def test_a_body_in_time_is_not_late_because_it_is_read_late(autojump_clock):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await trio.sleep(1000)
+        await echo(scope, receive, send)
+
+    async with handed(app) as connection:
+        client = await Http2(connection.peer).begin()
+        stream = await client.request(method=b"POST", body=b"x" * 30_000)
+        assert await client.answer(stream) == (200, b"POST / " + b"x" * 30_000)
+
+
+async def test_an_application_that_answers_a_late_body_itself_has_the_last_word(autojump_clock):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await respond(send, b"mine", 400)
+
+    async with handed(app) as connection:
+        client = await Http2(connection.peer).begin()
+        assert await client.answer(await client.request(method=b"POST", body=b"x", end=False)) == (400, b"mine")
+
+
+async def test_a_client_that_leaves_with_its_body_is_not_answered(autojump_clock):
+    records: list[tuple[Any, ...]] = []
+    async with handed(echo, log=records.append) as connection:
+        client = await Http2(connection.peer).begin()
+        await client.request(method=b"POST", body=b"x", end=False)
+        await wait_all_tasks_blocked()
+        await connection.peer.leave()
+        await connection.ended.wait()
+    assert [record[3] for record in records] == [0]
+
+
+async def test_an_upload_that_nobody_reads_is_held_up(autojump_clock):
+    sent = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await trio.sleep(100)
+
+    async with handed(app) as connection:
+        client = await Http2(connection.peer).begin()
+        stream = await client.request(method=b"POST", end=False)
+        with trio.move_on_after(50):
+            for _ in range(500):
+                await client.send(stream, b"x" * 2000)
+                sent += 2000
+    assert sent < 150_000
+
+
+async def test_an_application_hears_of_a_client_whose_end_takes_no_more_bytes(autojump_clock):
+    heard: list[tuple[str, float]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await stream(send)
+        heard.append(((await receive())["type"], trio.current_time()))
+
+    async def broken() -> None:
+        raise trio.BrokenResourceError
+
+    async with handed(app, idle=1000) as connection:
+        client = await Http2(connection.peer).begin()
+        await wait_all_tasks_blocked()
+        connection.theirs.send_stream.send_all_hook = broken
+        began = trio.current_time()
+        await client.request()
+        await wait_all_tasks_blocked()
+        assert heard == [("http.disconnect", began)]
+
+
+async def test_a_close_does_not_wait_for_a_client_that_does_not_read(autojump_clock):
+    ours, _ = memory_stream_pair()
+    async with handed(refusing, alpn="http/1.1", data=Talk(Peer(ours)).handshake(), idle=1000) as connection:
+        theirs = connection.theirs
+
+        async def close() -> None:
+            """As TLS does: it says goodbye, unless it is cancelled."""
+            try:
+                await trio.sleep_forever()
+            finally:
+                theirs.send_stream.close()
+                theirs.receive_stream.close()
+
+        theirs.send_eof, theirs.aclose = trio.lowlevel.checkpoint, close
+        began = trio.current_time()
+        await connection.ended.wait()
+        assert trio.current_time() == began + 1
+        assert (await connection.peer.answer()).status == 403
+
+
+async def test_a_stream_that_fails_ends_its_connection_alone(autojump_clock, caplog: pytest.LogCaptureFixture):
+    async def fail() -> None:
+        raise ValueError("of the stream")
+
+    async with handed(echo) as connection:
+        await wait_all_tasks_blocked()
+        connection.theirs.receive_stream.receive_some_hook = fail
+        await (await Http2(connection.peer).begin()).request()
+        await connection.ended.wait()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("a connection failed and was closed")
+    assert "of the stream" in record.getMessage()
+
+
+# Headers
+
+
+@pytest.mark.parametrize("value", [b"a\r\nb: c", b"a\nb", b"a\rb", b"a\0b"])
+@pytest.mark.parametrize("alpn", ["h2", "http/1.1"])
+async def test_a_header_that_would_split_the_response_is_500(
+    alpn: str, value: bytes, autojump_clock, caplog: pytest.LogCaptureFixture
+):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept", "headers": [(b"x-a", value)]})
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"x-a", value)]})
+            await send({"type": "http.response.body"})
+
+    ours, _ = memory_stream_pair()
+    data = Talk(Peer(ours)).handshake() if alpn != "h2" else b""
+    async with handed(app, alpn=alpn, data=data) as connection:
+        if alpn == "h2":
+            client = await Http2(connection.peer).begin()
+            assert (await client.answer(await client.request()))[0] == 500
+        else:
+            answer = await connection.peer.answer()
+            assert (answer.status, answer[b"x-a"], answer[b"b"]) == (500, None, None)
+    (record,) = caplog.records
+    assert "the application failed" in record.getMessage()
+    assert "CR, LF or NUL" in str(record.exc_info)
+
+
+# The access log
+
+
+async def test_each_request_over_http_2_is_told_to_the_access_log(autojump_clock, caplog: pytest.LogCaptureFixture):
+    records: list[tuple[Any, ...]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await trio.sleep(2)
+        if scope["path"] == "/fail":
+            raise ValueError
+        if scope["path"] != "/silent":
+            await echo(scope, receive, send)
+
+    async with handed(app, log=records.append) as connection:
+        client = await Http2(connection.peer).begin()
+        for path in (b"/send?x", b"/fail", b"/silent"):
+            await client.answer(await client.request(path, method=b"POST", body=b"abc"))
+        slow = await client.request(b"/slow", method=b"POST", end=False)
+        await client.answer(slow)
+    assert records == [
+        (None, "POST", b"/send", 200, 14, 2, "2"),
+        (None, "POST", b"/fail", 500, 0, 2, "2"),
+        (None, "POST", b"/silent", 500, 0, 2, "2"),
+        (None, "POST", b"/slow", 408, 37, 62, "2"),
+    ]
+
+
+async def test_a_websocket_is_told_to_the_access_log_when_it_has_ended(autojump_clock):
+    records: list[tuple[Any, ...]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await trio.sleep(1000)
+        await send({"type": "websocket.send", "text": "caf\xe9"})
+        await send({"type": "websocket.send", "bytes": b"12"})
+        await send({"type": "websocket.close"})
+
+    ours, _ = memory_stream_pair()
+    talk = Talk(Peer(ours))
+    async with handed(app, alpn="http/1.1", data=talk.handshake(), log=records.append) as connection:
+        await connection.peer.until(b"12")
+        assert await connection.peer.remains()
+    assert records == [(None, "GET", b"/ws", 101, 7, 1002, "websocket")]  # its client does not answer the close for 2 s
+
+
+@pytest.mark.parametrize(("app", "status"), [(refusing, 403), (failing, 500)])
+async def test_a_refused_websocket_is_told_to_the_access_log(app: App, status: int, autojump_clock):
+    records: list[tuple[Any, ...]] = []
+    ours, _ = memory_stream_pair()
+    async with handed(app, alpn="http/1.1", data=Talk(Peer(ours)).handshake(), log=records.append) as connection:
+        await connection.peer.answer()
+    assert records == [(None, "GET", b"/ws", status, 0, 0, "websocket")]
+
+
+async def test_the_worker_passes_its_access_log_on():
+    records: list[tuple[Any, ...]] = []
+    async with served(refusing, log=records.append) as house:
+        talk = Talk(await house.dial())
+        await talk.peer.send(talk.handshake())
+        await talk.peer.answer()
+        client = talk.peer.stream.socket.getsockname()
+        await talk.peer.leave()
+        await house.quiet()
+    assert [(record[0], record[3]) for record in records] == [(client, 403)]
 
 
 async def test_a_client_that_does_not_read_is_cut_off_after_the_write_timeout(autojump_clock):

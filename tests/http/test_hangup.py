@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import select
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,20 @@ from typing import Any
 import pytest
 import trio
 
-from tests.http.lane_kit import GET, HOST, Peer, Served, Worked, post, respond, served, stream, tcp_pair, until
+from tests.http.lane_kit import (
+    GET,
+    HOST,
+    Peer,
+    Served,
+    Worked,
+    descriptors,
+    post,
+    respond,
+    served,
+    stream,
+    tcp_pair,
+    until,
+)
 from trio_mcp.http.asgi import CONNECTION_EXTENSION, Receive, Scope, Send
 from trio_mcp.http.hangup import Hangups
 
@@ -30,13 +44,25 @@ class Told:
 async def watching() -> AsyncIterator[Hangups]:
     hangups = Hangups()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(hangups.run)
+        await nursery.start(hangups.run)
         with trio.fail_after(10):
             yield hangups
         nursery.cancel_scope.cancel()
 
 
 # The watcher
+
+
+async def test_a_watcher_that_does_not_run_has_nothing_open_and_watches_nobody():
+    before = descriptors()
+    hangups = Hangups()
+    assert descriptors() == before
+    assert not hangups.watch(0, Told())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(hangups.run)
+        assert descriptors() != before
+        nursery.cancel_scope.cancel()
+    assert descriptors() == before
 
 
 async def test_a_half_close_and_a_close_are_told_apart_once_something_is_written():
@@ -81,6 +107,9 @@ async def test_who_was_forgotten_is_told_nothing():
             await until(lambda: bool(other.gone))
             assert told.gone == []
             hangups.forget(other_server.fileno(), other)
+            assert hangups.watch(server.fileno(), told), "it can be watched anew"
+            await until(lambda: bool(told.gone))
+            hangups.forget(server.fileno(), told)
 
 
 async def test_forgetting_who_is_closed_already_does_not_forget_the_next_with_the_same_descriptor():
@@ -113,14 +142,13 @@ async def test_forgetting_who_is_closed_already_is_nothing():
         hangups.forget(fd, told)
 
 
-async def test_where_nothing_can_tell_a_watch_says_so():
-    async with watching() as hangups:
-        pass
+async def test_where_nothing_can_tell_a_watch_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(select, "epoll")
     server, client = tcp_pair()
-    with server, client:
-        assert not hangups.watch(server.fileno(), Told())
-        hangups.forget(server.fileno(), Told())
-    await hangups.run()
+    async with watching() as hangups:
+        with server, client:
+            assert not hangups.watch(server.fileno(), Told())
+            hangups.forget(server.fileno(), Told())
 
 
 # Connections
@@ -330,6 +358,65 @@ async def test_a_stream_goes_on_for_a_client_that_only_sends_no_more():
         answer = await peer.answer()
         assert (answer.body, answer.whole) == (b"data: begun\n\n:\n\ndata: more\n\n", True)
         assert not app.gone.is_set()
+        await peer.leave()
+
+
+async def test_what_fails_when_it_is_told_that_the_client_is_gone_ends_its_connection_alone(
+    caplog: pytest.LogCaptureFixture,
+):
+    told: list[str] = []
+    ended = trio.Event()
+
+    def fail(reason: str) -> None:
+        raise ValueError
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if scope["path"] == "/fail":
+            scope["extensions"][CONNECTION_EXTENSION].on_gone(fail)
+            scope["extensions"][CONNECTION_EXTENSION].on_gone(told.append)
+            try:
+                await trio.sleep_forever()
+            finally:
+                ended.set()
+        await respond(send)
+
+    async with served(app) as house:
+        good, bad = await house.dial(), await house.dial()
+        await bad.send(GET.replace(b"/", b"/fail", 1))
+        await until(lambda: any(connection._callbacks for connection in house.worker.connections))
+        await bad.leave()
+        await ended.wait()
+        await until(lambda: house.worker._open == 1)
+        await good.send(GET)
+        assert (await good.answer()).status == 200
+        await good.leave()
+    assert told == ["the client disconnected"], "the others are told all the same"
+    assert [record.getMessage() for record in caplog.records] == ["what was to end with the client failed"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "content_type"),
+    [(b"GET / HTTP/1.0\r\n\r\n", "text/event-stream"), (GET, "text/plain")],
+    ids=["not chunked", "no events"],
+)
+async def test_nothing_is_written_into_a_stream_that_has_no_place_for_it(request_: bytes, content_type: str):
+    """Then a half-close counts as a close."""
+    gone = trio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        scope["extensions"][CONNECTION_EXTENSION].on_gone(lambda _: gone.set())
+        await stream(send, content_type=content_type)
+        await gone.wait()
+        await send({"type": "http.response.body", "body": b"end"})
+
+    async with served(app) as house:
+        raw = Raw(house).send(request_)
+        peer = raw.peer()
+        await peer.until(b"begun\n\n")
+        raw.half_close()
+        assert b":" not in await peer.remains()
         await peer.leave()
 
 

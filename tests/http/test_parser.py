@@ -1,6 +1,7 @@
 """The parser of HTTP/1.1 requests: what it reads, what it refuses, and that fragments make no difference."""
 
 import itertools
+import sys
 from typing import Any
 
 import pytest
@@ -180,6 +181,13 @@ VERSIONS: dict[str, tuple[int, bytes]] = {
     "HTTP/1.2": (400, b"GET / HTTP/1.2\r\n" + HOST + b"\r\n"),
     "HTTP/1.10": (400, b"GET / HTTP/1.10\r\n" + HOST + b"\r\n"),
     "HTTP/2.0": (505, b"GET / HTTP/2.0\r\n" + HOST + b"\r\n"),
+    "RTSP/1.0": (400, b"GET / RTSP/1.0\r\n" + HOST + b"\r\n"),
+    "RTSP/1.1": (400, b"OPTIONS / RTSP/1.1\r\n" + HOST + b"\r\n"),
+    "ICE/1.0": (400, b"SOURCE / ICE/1.0\r\n" + HOST + b"\r\n"),
+    "RTSP behind empty lines": (400, b"\r\n\r\nGET / RTSP/1.1\r\n" + HOST + b"\r\n"),
+    "RTSP behind a target that looks like HTTP": (400, b"GET HTTP/1.1 RTSP/1.1\r\n" + HOST + b"\r\n"),
+    "two spaces before the version": (400, b"GET /  HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "two spaces before the target": (400, b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n"),
     "HTTP/3.0": (400, b"GET / HTTP/3.0\r\n" + HOST + b"\r\n"),
 }
 HOSTS: dict[str, tuple[int, bytes]] = {
@@ -231,10 +239,38 @@ def test_what_could_be_read_in_two_ways_is_refused_and_nothing_after_it_is_read(
     assert outcome(parser) == before
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", [*sorted(VERSIONS.keys() - {"HTTP/0.9"}), *HOSTS, "chunked in HTTP/1.0"])
+def test_a_refused_head_is_refused_without_a_look_at_what_follows(name: str, size: int):
+    status, data = {**VERSIONS, **HOSTS, **FRAMING}[name]
+    parser = parse(data, size)
+    assert parser.refusal is not None
+    assert (parser.refusal.status, len(parser.requests)) == (status, 0)
+
+
+def test_nothing_is_kept_of_what_was_read():
+    body = b"b" * 50_000
+    data = POST + b"Content-Length: 100000\r\n\r\n" + body
+    parser, references = RequestParser(max_head=4000, max_headers=20), sys.getrefcount(data)
+    parser.feed(data)
+    assert sys.getrefcount(data) == references
+    parser.feed(body)
+    assert only(parser).complete
+
+
 def test_requests_before_a_refused_one_are_served():
     parser = parse(UPLOAD + b"\x00")
     assert [r.complete for r in parser.requests] == [True]
     assert parser.refusal is not None
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("before", [GET + b"\r\n", UPLOAD, CHUNKED + b"1\r\na\r\n0\r\n\r\n"])
+def test_another_protocol_behind_a_good_request_is_refused(before: bytes, size: int):
+    parser = parse(before + b"GET / RTSP/1.1\r\n" + HOST + b"\r\n", size)
+    assert [r.complete for r in parser.requests] == [True]
+    assert parser.refusal is not None
+    assert (parser.refusal.status, parser.refusal.reason) == (400, "the first line is not HTTP's")
 
 
 # Limits
@@ -363,11 +399,17 @@ def test_a_handshake_behind_other_requests_is_handed_on_alone(size: int):
 
 
 @pytest.mark.parametrize(
-    "lacking",
-    [b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b"Sec-WebSocket-Version: 13\r\n", b"websocket", b", Upgrade"],
+    ("right", "wrong"),
+    [
+        (b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b""),
+        (b"Sec-WebSocket-Version: 13\r\n", b""),
+        (b"websocket", b"h2c"),
+        (b", Upgrade", b""),
+        (b"HTTP/1.1", b"HTTP/1.0"),
+    ],
 )
-def test_a_handshake_that_cannot_succeed_is_an_ordinary_request(lacking: bytes):
-    parser = parse(WEBSOCKET.replace(lacking, b"h2c" if lacking == b"websocket" else b""))
+def test_a_handshake_that_cannot_succeed_is_an_ordinary_request(right: bytes, wrong: bytes):
+    parser = parse(WEBSOCKET.replace(right, wrong))
     assert parser.upgrade is None
     assert only(parser).method == "GET"
 

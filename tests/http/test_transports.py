@@ -27,7 +27,9 @@ FIRST: dict[str, tuple[str, str, Any]] = {
 
 @asynccontextmanager
 async def serving(*transports: str, **settings: Any) -> AsyncIterator[Web]:
-    server = small_server(**settings, transports=transports or TRANSPORTS, operational_routes=False)
+    server = small_server(
+        **settings, transports=transports or TRANSPORTS, operational_routes=False, docs_page=False, introspection=False
+    )
     async with served(server, wrap=lambda app, host: mcp_app(host)) as web:
         yield web
 
@@ -105,8 +107,9 @@ def test_a_transport_that_is_not_there_is_refused_and_those_that_are_named(given
 
 
 def test_a_heartbeat_that_is_not_there_is_refused():
+    never: Any = "never"
     with pytest.raises(ValueError, match="sse_heartbeat must be one of comment, event, not 'never'"):
-        Settings(**{"sse_heartbeat": "never"})
+        Settings(sse_heartbeat=never)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import h11
@@ -22,6 +23,7 @@ from tests.http.lane_kit import (
     KEY,
     PATIENCE,
     Http2,
+    Peer,
     Worked,
     bench,
     descriptors,
@@ -34,7 +36,7 @@ from tests.http.lane_kit import (
 from trio_mcp.http import worker as worker_module
 from trio_mcp.http.asgi import CONNECTION_EXTENSION, Receive, Scope, Send
 from trio_mcp.http.connection import Limits
-from trio_mcp.http.worker import HttpWorker, bind
+from trio_mcp.http.worker import HttpWorker, bind, listen_on
 
 # Clients
 
@@ -130,7 +132,13 @@ async def test_https_says_so_in_the_scope():
 
 
 async def test_http_2_is_served_where_alpn_chose_it():
-    async with served(echo, tls=True) as house:
+    schemes: set[str] = set()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        schemes.add(scope["scheme"])
+        await echo(scope, receive, send)
+
+    async with served(app, tls=True) as house:
         peer = await house.dial_tls("h2", "http/1.1")
         assert peer.stream.selected_alpn_protocol() == "h2"
         client = await Http2(peer).begin()
@@ -139,6 +147,7 @@ async def test_http_2_is_served_where_alpn_chose_it():
         assert await client.answer(second) == (200, b"POST /2 " + b"x" * 100_000)
         await peer.leave()
         await house.quiet()
+    assert schemes == {"https"}
 
 
 @pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b""])
@@ -294,7 +303,7 @@ async def test_clients_that_left_before_they_were_accepted_cost_no_time_and_end_
         listener = Listener(errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EPERM, errno.EHOSTUNREACH)
         monkeypatch.setattr(trio.socket, "from_stdlib_socket", lambda sock: listener)
         with socket.socket() as sock:
-            nursery.start_soon(lab.worker._accept, sock, None, nursery)
+            nursery.start_soon(lab.worker._accept, sock, nursery)
             began = trio.current_time()
             await trio.testing.wait_all_tasks_blocked()
         assert (listener.errors, trio.current_time()) == ([], began)
@@ -306,7 +315,7 @@ async def test_a_listener_that_is_broken_ends_the_worker(monkeypatch: pytest.Mon
     async with bench(echo) as lab, trio.open_nursery() as nursery:
         monkeypatch.setattr(trio.socket, "from_stdlib_socket", lambda sock: Listener(errno.EBADF))
         with socket.socket() as sock, pytest.raises(OSError, match="fake"):
-            await lab.worker._accept(sock, None, nursery)
+            await lab.worker._accept(sock, nursery)
 
 
 # One bad connection is one bad connection
@@ -393,13 +402,122 @@ async def test_no_way_to_end_a_tls_connection_leaves_a_descriptor_behind():
 # Listening
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # hypercorn forgets the socket that it could not bind
-async def test_a_taken_port_is_an_error():
+async def test_a_taken_port_is_an_error_that_says_where_and_leaves_nothing_open():
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        worker = HttpWorker(echo, bind("127.0.0.1", taken.getsockname()[1]), limits=Limits())
-        with pytest.raises(OSError, match="in use"), worker.listening():
+        port = taken.getsockname()[1]
+        worker = HttpWorker(echo, bind("127.0.0.1", port), limits=Limits())
+        before = descriptors()
+        text = f"cannot listen on 127.0.0.1 port {port}: Address already in use"
+        with pytest.raises(OSError, match=text) as raised, worker.listening():
             pass
+        assert raised.value.errno == errno.EADDRINUSE
+        assert descriptors() == before
     gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "error"),
+    [("192.0.2.1", 0, OSError), ("no such host", 0, OSError), ("127.0.0.1", 70_000, OverflowError)],
+)
+async def test_an_address_that_cannot_be_is_an_error_and_leaves_nothing_open(
+    host: str, port: int, error: type[Exception]
+):
+    before = descriptors()
+    with pytest.raises(error, match="cannot listen on" if error is OSError else "port"):
+        listen_on(host, port)
+    assert descriptors() == before
+    gc.collect()
+
+
+async def test_what_listens_is_closed_when_a_second_address_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = bind("127.0.0.1", 0)
+        config.bind = [*config.bind, f"127.0.0.1:{taken.getsockname()[1]}"]
+        before = descriptors()
+        with pytest.raises(OSError, match="in use"), HttpWorker(echo, config, limits=Limits()).listening():
+            pass
+        assert descriptors() == before
+
+
+async def test_a_port_can_be_taken_again_at_once_after_connections_on_it():
+    async with served(echo) as house:
+        peer = await house.dial()
+        await peer.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        await peer.remains()  # we closed first, so that the port waits in the kernel
+        await peer.leave()
+        port = house.port
+    with HttpWorker(echo, bind("127.0.0.1", port), limits=Limits()).listening():
+        pass
+
+
+async def test_sockets_that_listen_already_are_served_and_closed():
+    listening = [*listen_on("127.0.0.1", 0), *listen_on("127.0.0.1", 0)]
+    worker = HttpWorker(echo, bind("192.0.2.1", 1), limits=Limits(), sockets=listening)
+    shutdown = trio.Event()
+    with trio.fail_after(PATIENCE), worker.listening():
+        ports = [sock.getsockname()[1] for sock in listening]
+        async with trio.open_nursery() as nursery:
+            run = partial(worker.run, shutdown=shutdown, drain=trio.lowlevel.checkpoint, close_timeout=5)
+            urls = await nursery.start(run)
+            assert urls == [f"http://127.0.0.1:{port}" for port in ports]
+            for port in ports:
+                peer = Peer(await trio.open_tcp_stream("127.0.0.1", port))
+                await peer.send(GET)
+                assert (await peer.answer()).status == 200
+                await peer.leave()
+            shutdown.set()
+    assert [sock.fileno() for sock in listening] == [-1, -1]
+
+
+async def test_sockets_that_were_given_are_closed_also_when_the_certificate_cannot_be_read():
+    listening = listen_on("127.0.0.1", 0)
+    config = bind("127.0.0.1", 0, certfile=str(KEY), keyfile=str(CERTIFICATE))
+    with pytest.raises(ssl.SSLError), HttpWorker(echo, config, limits=Limits(), sockets=listening).listening():
+        pass
+    assert listening[0].fileno() == -1
+
+
+async def test_a_process_that_shares_a_socket_goes_on_when_the_other_closes_it():
+    (listening,) = listen_on("127.0.0.1", 0)
+    with listening, HttpWorker(echo, bind("127.0.0.1", 0), limits=Limits(), sockets=[listening.dup()]).listening():
+        pass
+    with listen_on("127.0.0.1", 0)[0] as listening:
+        other = listening.dup()
+        with HttpWorker(echo, bind("127.0.0.1", 0), limits=Limits(), sockets=[other]).listening():
+            assert not other.getblocking()
+        socket.create_connection(listening.getsockname(), timeout=PATIENCE).close()
+
+
+async def test_what_waits_to_be_sent_goes_out_at_once():
+    with HttpWorker(echo, bind("127.0.0.1", 0), limits=Limits()).listening():
+        pass
+    for sockets in (None, [socket.create_server(("127.0.0.1", 0))]):
+        worker = HttpWorker(echo, bind("127.0.0.1", 0), limits=Limits(), sockets=sockets)
+        with worker.listening():
+            assert worker._listening[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_a_unix_socket_that_listens_already_is_served(tmp_path: Path):
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(tmp_path / "s"))
+    listening.listen()
+    scopes: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await respond(send)
+
+    worker, shutdown = HttpWorker(app, bind("127.0.0.1", 0), limits=Limits(), sockets=[listening]), trio.Event()
+    with trio.fail_after(PATIENCE), worker.listening():
+        async with trio.open_nursery() as nursery:
+            run = partial(worker.run, shutdown=shutdown, drain=trio.lowlevel.checkpoint, close_timeout=5)
+            assert await nursery.start(run) == [f"http+unix://{tmp_path}/s"]
+            peer = Peer(await trio.open_unix_socket(str(tmp_path / "s")))
+            await peer.send(GET)
+            assert (await peer.answer()).status == 200
+            await peer.leave()
+            shutdown.set()
+    assert (scopes[0]["client"], scopes[0]["server"]) == (None, None)
 
 
 async def test_a_certificate_that_cannot_be_read_is_an_error():
@@ -412,7 +530,7 @@ async def test_a_client_may_come_before_the_worker_runs():
     worker = HttpWorker(echo, bind("127.0.0.1", 0), limits=Limits())
     shutdown = trio.Event()
     with trio.fail_after(PATIENCE), worker.listening():
-        client = socket.create_connection(worker._listening[0][0].getsockname())
+        client = socket.create_connection(worker._listening[0].getsockname())
         client.sendall(GET)
         async with trio.open_nursery() as nursery:
             run = partial(worker.run, shutdown=shutdown, drain=trio.lowlevel.checkpoint, close_timeout=5)
@@ -454,7 +572,7 @@ async def test_shutdown_drains_then_closes_the_idle_then_waits_for_the_busy():
 
     worker, shutdown = HttpWorker(app, bind("127.0.0.1", 0), limits=Limits()), trio.Event()
     with trio.fail_after(PATIENCE), worker.listening():
-        port = worker._listening[0][0].getsockname()[1]
+        port = worker._listening[0].getsockname()[1]
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(worker.run, shutdown=shutdown, drain=drain, close_timeout=PATIENCE))
             idle, busy = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(2)]

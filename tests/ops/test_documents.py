@@ -119,7 +119,7 @@ async def test_what_is_not_found_is_told_what_there_is(autojump_clock):
         fetch = await web.fetch("GET", path="/nothing")
         assert fetch.status == 404
         assert fetch.body.decode().startswith("Not Found. This server has /mcp, ")
-        assert fetch.body.decode().endswith("/tools, /resources, /prompts, /metrics, /openapi.json, /health, /ready\n")
+        assert fetch.body.decode().endswith(", /docs, /health, /ready\n")
     async with operational(operational_routes=False) as web:
         fetch = await web.fetch("GET", path="/nothing")
         assert b"/health" not in fetch.body

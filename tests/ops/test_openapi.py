@@ -238,8 +238,11 @@ async def test_it_is_served_and_made_again_when_tools_or_routes_change(autojump_
     server = small_server()
     async with operational(server) as web:
         first = (await web.fetch("GET", path="/openapi.json")).json
-        own = {"/health", "/ready", "/metrics", "/tools", "/resources", "/prompts", "/openapi.json"}
-        transports = {"/sse", "/messages", "/notifications", "/message"}
+        own = {"/health", "/ready", "/metrics", "/tools", "/resources", "/prompts", "/openapi.json", "/docs"} | {
+            "/introspection",
+            "/introspection/events",
+        }
+        transports = {"/sse", "/messages", "/notifications", "/message", "/ws"}
         assert set(first["paths"]) == {"/here", *own, *transports}
         assert "echo.call" in first["components"]["schemas"]
         server.remove_tool("echo")

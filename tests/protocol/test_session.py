@@ -92,6 +92,7 @@ def test_only_the_steps_of_the_table_are_possible(state, step):
         (State.NEW, Step.INITIALIZE): State.INITIALIZING,
         (State.INITIALIZING, Step.ANSWERED): State.READY,
         (State.INITIALIZING, Step.REFUSED): State.NEW,
+        (State.NEW, Step.REVIVE): State.READY,
         **{(each, Step.CLOSE): State.CLOSED for each in State},
     }
     assert allowed == _TRANSITIONS

@@ -18,7 +18,7 @@ from trio_mcp.protocol.errors import (
     UNSUPPORTED_PROTOCOL_VERSION,
     legal_code,
 )
-from trio_mcp.protocol.revisions import V2025_03_26, V2026_07_28
+from trio_mcp.protocol.revisions import V2025_03_26, V2026_07_28, WITHOUT_VERSION_HEADER
 from trio_mcp.wire.base import CLIENT_CAPABILITIES_KEY, PROTOCOL_VERSION_KEY, SUBSCRIPTION_ID_KEY
 from trio_mcp.wire.jsonrpc import Notification, Response, encode_request
 
@@ -109,7 +109,7 @@ async def missing_version_header(scene: Scene) -> str | None:
     """A request without MCP-Protocol-Version is refused."""
     answer = await ask(scene, headers={VERSION: None})
     if answer.error is None:
-        raise Doubt("it is served; that is for servers only that take it for 2025-03-26")
+        raise Doubt(f"it is served; only as {WITHOUT_VERSION_HEADER.version} it may be")
     demand(answer.status is None or 400 <= answer.status < 500, f"it was answered with {answer.status}")
     if answer.error.code != HEADER_MISMATCH:
         raise Doubt(f"it was answered with {answer.told()}, not {HEADER_MISMATCH}")

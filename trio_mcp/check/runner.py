@@ -11,7 +11,16 @@ from typing import Final
 import attrs
 import trio
 
-from trio_mcp.check import dialects, features, handshake, http_session, messaging, per_request  # noqa: F401
+from trio_mcp.check import (
+    contents,
+    dialects,
+    features,
+    handshake,
+    http_session,
+    http_streams,
+    messaging,
+    per_request,
+)
 from trio_mcp.check.connection import Web
 from trio_mcp.check.findings import (
     Doubt,
@@ -47,6 +56,19 @@ _log = logging.getLogger("trio_mcp.check")
 CHECK_TIMEOUTS: Final = 4
 #: Checks in a row that met silence, after which the rest of a conversation is left out.
 PATIENCE: Final = 3
+
+#: The modules of checks, in the order of the report.
+_MODULES: Final = (
+    handshake,
+    messaging,
+    http_session,
+    http_streams,
+    per_request,
+    dialects,
+    features,
+    contents,
+)
+CHECKS.sort(key=lambda check: [module.__name__ for module in _MODULES].index(check.run.__module__))
 
 _SESSION_REVISIONS: Final = tuple(REVISIONS[v] for v in SUPPORTED_VERSIONS if not REVISIONS[v].per_request)
 #: The revisions that each transport is tried with, newest first, and what makes a conversation on it.

@@ -30,6 +30,7 @@ from trio_mcp.cli.watch import check_watcher
 from trio_mcp.cli.workers import Worker, check_platform, run_workers
 from trio_mcp.http.worker import listen_on
 from trio_mcp.protocol.revisions import PER_REQUEST_VERSIONS
+from trio_mcp.runtime.sqlite_store import SQLiteEventStore
 from trio_mcp.serve import Shutdown, run_until_signal, serve_http, serve_stdio
 from trio_mcp.server import Lifespan, Server
 from trio_mcp.settings import HEARTBEATS, TRANSPORTS, Settings
@@ -57,6 +58,8 @@ SETTINGS: Final = {
     "routes": "operational_routes",
     "metrics": "metrics",
     "call_log": "call_log",
+    "docs_page": "docs_page",
+    "introspection": "introspection",
 }
 #: Options for a field that means something to a pipe, too.
 ALSO_STDIO: Final = ("tool_timeout", "call_log")
@@ -70,6 +73,7 @@ HTTP_ONLY: Final = (
     "reload_include",
     "certfile",
     "keyfile",
+    "event_store",
     *(name for name in SETTINGS if name not in ALSO_STDIO),
 )
 
@@ -179,6 +183,23 @@ def _assignments(context: click.Context, parameter: click.Parameter, value: tupl
     default=None,
     help="What breaks the silence of GET /sse: a comment, or an event that a page can listen to (connected, then"
     " heartbeat).  [default: comment]",
+)
+@click.option(
+    "--event-store",
+    metavar="PATH.db",
+    help="Keep sessions and what was sent in this SQLite file, so that clients can go on after a restart; made if there"
+    " is none. Needs trio-mcp[sqlite].  [default: in memory]",
+)
+@click.option(
+    "--docs-page/--no-docs-page",
+    default=None,
+    help="Serve /docs, a page to look at this server and call it.  [default: yes]",
+)
+@click.option(
+    "--introspection/--no-introspection",
+    default=None,
+    help="Show live sessions, calls and tasks at /introspection: to the operator, or without authentication to"
+    " this machine.  [default: yes]",
 )
 @click.option("--access-log/--no-access-log", default=None, help="Log each HTTP request, at level info.  [default: no]")
 @click.option(
@@ -297,6 +318,9 @@ def serve_command(
         elif options["reload"]:
             context.exit(run_reloader(context, target, given, options))
         elif options["workers"] > 1:
+            if options["event_store"] is not None:
+                text = "--event-store keeps sessions, and several workers have none: leave out one of the two"
+                raise click.UsageError(text, context)
             context.exit(run_parent(options))
         else:
             run_http(configured(_server_of(target), options, given), options)
@@ -360,7 +384,7 @@ def run_http(server: Server, options: dict[str, Any]) -> None:
     check_address(options["host"], options["port"])
     shutdown, banner = Shutdown(), Banner(server)
     serve = partial(serve_http, server, **_address(options), shutdown=shutdown, task_status=banner)
-    _run(server, serve, shutdown, begun=lambda: banner.shown)
+    _run(server, _kept(options, server, serve), shutdown, begun=lambda: banner.shown)
 
 
 def _address(options: dict[str, Any]) -> dict[str, Any]:
@@ -439,7 +463,27 @@ def run_as_worker(worker: Worker, server: Server, options: dict[str, Any]) -> No
         shutdown=shutdown,
         task_status=banner,
     )
-    _run(server, serve, shutdown, begun=lambda: banner.shown, under=partial(worker.run, bounds))
+    _run(server, _kept(options, server, serve), shutdown, begun=lambda: banner.shown, under=partial(worker.run, bounds))
+
+
+def _kept(
+    options: dict[str, Any], server: Server, serve: Callable[..., Awaitable[None]]
+) -> Callable[..., Awaitable[None]]:
+    """`serve` with `--event-store`, where that was given."""
+    path = options["event_store"]
+    return serve if path is None else partial(with_event_store, path, server, serve)
+
+
+async def with_event_store(path: str, server: Server, serve: Callable[..., Awaitable[None]]) -> None:
+    """Serve with events and sessions in a file, bounded as in memory.
+
+    Raises:
+        EventStoreError: the file cannot be used.
+    """
+    settings = server.settings
+    limits = {"session_events": settings.replay_events, "session_bytes": settings.replay_bytes}
+    async with SQLiteEventStore.open(path, **limits) as store:
+        await serve(event_store=store)
 
 
 def run_stdio(server: Server) -> None:

@@ -18,6 +18,7 @@ from trio_mcp.http.asgi import (
     Receive,
     Scope,
     Send,
+    refuse_socket,
 )
 from trio_mcp.http.message import respond_error
 from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE
@@ -188,5 +189,4 @@ def _path(scope: Scope) -> str:
 
 
 async def _refuse_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    await receive()
-    await send({"type": "websocket.close", "code": 1008})
+    await refuse_socket(scope, receive, send, 404, "Not Found: no WebSocket is served here")

@@ -233,6 +233,18 @@ class Exchange:
         self._spawn(function, name=name)
 
 
+async def refuse_socket(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
+    """Refuse a WebSocket's handshake with a status and a reason; a server that cannot say them makes it a 403."""
+    await receive()
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    body = text.encode() + b"\n"
+    headers = [TEXT_TYPE, (b"content-length", str(len(body)).encode("ascii")), (b"connection", b"close")]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
 def _is_above(digits: str, limit: int) -> bool:
     """Whether a decimal number is above `limit`; text that is none is not, and a giant is never converted."""
     if not (digits.isascii() and digits.isdigit()):

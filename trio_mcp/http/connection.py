@@ -306,9 +306,8 @@ class Connection:
             self._callbacks.clear()
             if self.worker.log_access is not None:
                 took = trio.current_time() - began
-                self.worker.log_access(
-                    (self.client, request.method, request.target, response.status, response.size, took)
-                )
+                facts = (request.method, request.target, response.status, response.size, took, request.version)
+                self.worker.log_access((self.client, *facts))
         return response
 
     async def _respond_reading_ahead(self, request: Request, response: Response) -> None:
@@ -442,7 +441,11 @@ class Connection:
             self._gone = trio.Event()
         self._gone.set()
         for cancel in self._callbacks:
-            cancel("the client disconnected")
+            try:
+                cancel("the client disconnected")
+            except Exception:  # else it would end the watcher, and with it every connection
+                _log.exception("what was to end with the client failed")
+                self._scope.cancel("what was to end with the client failed")
         self._callbacks.clear()
 
 

@@ -7,8 +7,6 @@ cancelled if it stays; a refused handshake ends its connection. It refuses HTTP/
 """
 
 import logging
-import math
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -16,25 +14,29 @@ from typing import Any, Final
 import h2.errors
 import h2.events
 import h2.exceptions
+import h2.settings
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.events import EndBody, StreamClosed
+from hypercorn.protocol.events import EndBody, Request, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.typing import ConnectionState
 
 from trio_mcp.http.byte_stream import CHUNK
+from trio_mcp.http.handed_app import HandedApp, Inbox, LogAccess
+from trio_mcp.http.websocket_stream import WebSocketStream
 
 _log = logging.getLogger("trio_mcp.handover")
 
 #: An application that was told of a disconnect has so long to go by itself.
 _LEAVE_SECONDS: Final = 5.0
 _GOODBYE_SECONDS: Final = 1.0
+_CONNECT_PROTOCOL: Final = h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL
 
 
 class PrefixedStream:
@@ -56,85 +58,56 @@ class PrefixedStream:
         return bytes(await self._stream.receive_some(max_bytes))
 
 
-class _Inbox:
-    """Messages to one application. Full, it holds up the connection, but never for a disconnect, nor once it is closed.
-
-    Args:
-        size: messages that may wait.
-        body_time: seconds for the whole body; past them the client counts as gone.
-    """
-
-    def __init__(self, size: int, body_time: float) -> None:
-        self._size = size
-        self._deadline = trio.current_time() + body_time
-        self._messages: deque[Any] = deque()
-        self._end: Any = None
-        self._changed = trio.lowlevel.ParkingLot()
-
-    async def put(self, message: Any) -> None:
-        """Let a message in; after the end it is dropped."""
-        await trio.lowlevel.checkpoint()
-        if message["type"].endswith(".disconnect"):
-            self.close(message)
-            return
-        while self._end is None and len(self._messages) >= self._size:
-            await self._changed.park()
-        if self._end is None:
-            self._messages.append(message)
-            self._changed.unpark_all()
-
-    def close(self, end: Any) -> None:
-        """Nothing more comes but `end`, again and again."""
-        self._end = self._end or end
-        self._changed.unpark_all()
-
-    async def get(self) -> Any:
-        """ASGI's `receive`."""
-        with trio.CancelScope(deadline=self._deadline) as body_scope:
-            await trio.lowlevel.checkpoint()
-            while not self._messages and self._end is None:
-                await self._changed.park()
-        if body_scope.cancelled_caught:
-            self.close({"type": "http.disconnect"})
-        if not self._messages:
-            return self._end
-        message = self._messages.popleft()
-        self._changed.unpark_all()
-        if not message.get("more_body", False):
-            self._deadline = math.inf
-        return message
-
-
 class _Apps(TaskGroup):
     """The applications of one connection.
 
     Args:
         body_time: seconds for the whole body of a request.
+        log_access: takes a record of each; or None.
     """
 
-    def __init__(self, body_time: float) -> None:
+    def __init__(self, body_time: float, log_access: LogAccess | None) -> None:
         super().__init__()
         self._body_time = body_time
+        self._log_access = log_access
 
     async def spawn_app(self, app: Any, config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]) -> Any:
         """Run an application for one stream; what it is to hear goes into the function returned."""
         assert self._nursery is not None
-        inbox = _Inbox(config.max_app_queue_size, self._body_time)
-        self._nursery.start_soon(_run_app, app, scope, inbox, send, name=f"serve {scope['type']} {scope['path']}")
+        inbox = Inbox(config.max_app_queue_size, self._body_time)
+        handed = HandedApp(scope, inbox, send, self._log_access)
+        self._nursery.start_soon(handed.run, app, name=f"serve {scope['type']} {scope['path']}")
         return inbox.put
 
 
-async def _run_app(app: Any, scope: Any, inbox: _Inbox, send: Callable[[Any], Awaitable[None]]) -> None:
-    try:
-        await app(scope, inbox.get, send, trio.to_thread.run_sync, trio.from_thread.run)
-    except Exception:
-        _log.exception("the application failed on %s %s", scope["type"], scope["path"])
-    finally:
-        await send(None)
-
-
 class _WebSocket(H11Protocol):
-    """A WebSocket whose connection ends when the handshake is refused."""
+    """A WebSocket on our own stream, whose connection ends when the handshake is refused."""
+
+    async def _create_stream(self, request: Any) -> None:
+        """Only handshakes come here: the parser of the lane keeps everything else."""
+        self.stream = WebSocketStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        connection: Any = self.connection
+        self.connection = H11WSConnection(connection)
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method="GET",
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
 
     async def stream_send(self, event: StreamEvent) -> None:
         """After the end of an HTTP response no WebSocket can follow."""
@@ -144,7 +117,20 @@ class _WebSocket(H11Protocol):
 
 
 class _Http2(H2Protocol):
-    """HTTP/2 in which one bad stream is one bad stream."""
+    """HTTP/2 in which one bad stream is one bad stream, and without WebSocket: browsers then take HTTP/1.1 for it."""
+
+    async def initiate(self, *args: Any) -> None:
+        """Begin, without the offer of RFC 8441 (extended CONNECT)."""
+        offered: Any = {
+            code: value for code, value in self.connection.local_settings.items() if code != _CONNECT_PROTOCOL
+        }
+        self.connection.local_settings = h2.settings.Settings(client=False, initial_values=offered)
+        await super().initiate(*args)
+
+    async def _create_stream(self, request: Any) -> None:
+        if (b":method", b"CONNECT") in request.headers:
+            raise h2.exceptions.ProtocolError("CONNECT is not offered")
+        await super()._create_stream(request)
 
     async def handle(self, event: Event) -> None:
         """Bytes, or the end: then nobody waits any more for the client to make room."""
@@ -196,6 +182,7 @@ class Handover(TCPServer):
         alpn: `h2`, or `http/1.1` for WebSocket.
         write_timeout: seconds that one chunk may take; past it the connection is cut.
         body_time: seconds for the whole body of a request.
+        log_access: takes a record of each request and WebSocket (see `ops.access_log`), or None.
     """
 
     def __init__(
@@ -211,6 +198,7 @@ class Handover(TCPServer):
         server: tuple[str, int] | None,
         write_timeout: float,
         body_time: float,
+        log_access: LogAccess | None = None,
     ) -> None:
         super().__init__(app, config, context, ConnectionState({}), stream)
         self._alpn = alpn
@@ -219,6 +207,7 @@ class Handover(TCPServer):
         self._server = server
         self._write_timeout = write_timeout
         self._body_time = body_time
+        self._log_access = log_access
         self._scope = trio.CancelScope()
         self._left = False
 
@@ -226,7 +215,7 @@ class Handover(TCPServer):
         """Serve until either side closes. Raises nothing for what the client does; closes the stream."""
         try:
             with self._scope:
-                async with _Apps(self._body_time) as task_group:
+                async with _Apps(self._body_time, self._log_access) as task_group:
                     self._task_group = task_group
                     self.protocol = self._make_protocol(task_group)
                     await self.protocol.initiate()

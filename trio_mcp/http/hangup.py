@@ -24,11 +24,11 @@ class Hangups:
     """The watcher. `run` is a task of the worker."""
 
     def __init__(self) -> None:
-        self._epoll = select.epoll() if hasattr(select, "epoll") else None
+        self._epoll: select.epoll | None = None
         self._watched: dict[int, Watched] = {}
 
     def watch(self, fd: int, connection: Watched) -> bool:
-        """Tell `connection` of hang-ups of `fd`; False where that cannot be."""
+        """Tell `connection` of hang-ups of `fd`; False where that cannot be, or `run` does not run."""
         if self._epoll is None:
             return False
         # Edge-triggered: each change is told once, and unread bytes do not wake us again and again.
@@ -44,10 +44,13 @@ class Hangups:
                 with suppress(OSError):  # closed already, so the kernel has forgotten it by itself
                     self._epoll.unregister(fd)
 
-    async def run(self) -> None:
-        """Watch until cancelled. Cancellation: the set is closed."""
-        if self._epoll is None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Watch until cancelled; started once `watch` can be called. Cancellation: the set is closed."""
+        if not hasattr(select, "epoll"):
+            task_status.started()
             return
+        self._epoll = select.epoll()
+        task_status.started()
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())

@@ -2,7 +2,8 @@
 
 llhttp in its strict mode refuses two lengths, a length with chunked coding, bare LF, obs-fold, spaces before the
 colon and bad chunk sizes. What it lets pass and a server must not, is refused here: no or two Host headers, chunked
-coding in HTTP/1.0, other versions. It refuses to read or write anything.
+coding in HTTP/1.0, other versions, other protocols (llhttp reads RTSP and ICE, too). It refuses to read or write
+anything.
 """
 
 from collections.abc import Callable
@@ -80,6 +81,9 @@ class RequestParser:
         self._current = Request()
         self._add_header: Callable[[tuple[bytes, bytes]], object] = self._current.headers.append
         self._in_head = False
+        # The bytes that the head in hand came in, and where in them its first line can begin.
+        self._came = b""
+        self._line_from = 0
         # What bounds the head in hand: how many bytes it can have at most, and how many it has at least. And what
         # bounds everything in a body that is not its content: bytes since there was some.
         self._most = self._least = 0
@@ -92,9 +96,12 @@ class RequestParser:
         if self._in_head:
             self._most += len(data)
             self._least += len(data)
+            self._came += data
         else:
             self._most = len(data)
             self._least = 0
+            self._came = data
+            self._line_from = 0
         while data:  # once, but for what comes again after an upgrade was declined
             try:
                 self._parser.feed_data(data)
@@ -109,6 +116,8 @@ class RequestParser:
             except httptools.HttpParserError as error:
                 self.refusal = Refusal(400, str(error))
             else:
+                if not self._in_head:
+                    self._came = b""
                 if self.begun:
                     self._bound(len(data))
             return
@@ -149,7 +158,9 @@ class RequestParser:
             # Any other upgrade is declined by ignoring it (RFC 9110 section 7.8): read the same again without it.
             request.headers = [header for header in request.headers if header[0] != b"upgrade"]
             self._parser = httptools.HttpRequestParser(self)
-            return _head(request) + rest
+            self._came = _head(request) + rest
+            self._line_from = 0
+            return self._came
         return b""
 
     # What llhttp calls
@@ -180,6 +191,10 @@ class RequestParser:
         request.keep_alive = parser.should_keep_alive()
         if request.version not in ("1.1", "1.0"):
             raise Refusal(505, f"HTTP/{request.version} is not served here")
+        behind = self._line_from + len(request.method) + len(request.target) + 2
+        if not self._came.startswith(b"HTTP/", behind):
+            behind = self._find_protocol(request)
+        self._line_from = behind
         if len(headers) > self._max_headers:
             raise self._too_many()
         if self._most > self._max_head and _size(request) > self._max_head:
@@ -192,6 +207,14 @@ class RequestParser:
         if hosts != 1 and (hosts or request.version == "1.1"):
             raise Refusal(400, "exactly one Host header is required")
         self.requests.append(request)
+
+    def _find_protocol(self, request: Request) -> int:
+        """Where the protocol stands, if it is HTTP: llhttp does not say which one it has read."""
+        line = b"%b %b HTTP/" % (request.method.encode("ascii"), request.target)
+        at = self._came.find(line, self._line_from)
+        if at < 0:
+            raise Refusal(400, "the first line is not HTTP's")
+        return at + len(line)
 
     @staticmethod
     def _check(request: Request, name: bytes, value: bytes) -> None:

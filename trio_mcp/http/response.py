@@ -4,7 +4,10 @@ It refuses to decide when a connection ends: it says whether it may go on, in `k
 """
 
 import functools
+import itertools
 import math
+import re
+from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final, Protocol
@@ -14,6 +17,7 @@ import trio
 from trio_mcp.http.asgi import Header
 from trio_mcp.http.byte_stream import ByteStream
 from trio_mcp.http.parser import Request
+from trio_mcp.protocol.headers import SESSION_ID
 
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
@@ -21,6 +25,18 @@ _STATUS_LINES: Final = {
 _CLOSE: Final = b"connection: close\r\n"
 _BEGINNING: Final = b"HTTP/1.1 "  # of every response
 _COMMENT_CHUNK: Final = b"3\r\n:\n\n\r\n"
+_FORBIDDEN: Final = re.compile(rb"[\r\n\0]")
+_SPLITS: Final = "a header of the response holds CR, LF or NUL"
+
+
+def check_headers(headers: Iterable[Header]) -> None:
+    """Refuse what would split the response (RFC 9110 section 5.5).
+
+    Raises:
+        ValueError: a name or a value holds CR, LF or NUL.
+    """
+    if _FORBIDDEN.search(b"".join(itertools.chain.from_iterable(headers))):
+        raise ValueError(_SPLITS)
 
 
 class Closing(Protocol):
@@ -75,12 +91,19 @@ class Response:
         self.keep_alive = request.keep_alive
 
     async def send_whole(self, status: int, headers: tuple[Header, ...], body: bytes) -> None:
-        """Head and body at once."""
+        """Head and body at once. Raises `PeerGoneError`, and `ValueError` for headers that `check_headers` refuses."""
+        line = b""
+        if headers and headers[-1][0] == SESSION_ID:  # each session's is another: the cache would hold nothing else
+            name, value = headers[-1]
+            if _FORBIDDEN.search(value):
+                raise ValueError(_SPLITS)
+            headers, line = headers[:-1], b"%b: %b\r\n" % (name, value)
+        head, may_go_on = _whole_head(status, headers)
+        head += line
         self.status = status
         self.size = len(body)
         self.started = self.complete = True
         request = self._request
-        head, may_go_on = _whole_head(status, headers)
         if not may_go_on:
             self.keep_alive = False
         elif not (
@@ -93,7 +116,10 @@ class Response:
         await self._connection.bytes.write(head + length + date + (b"" if request.method == "HEAD" else body))
 
     async def send(self, message: dict[str, Any]) -> None:
-        """ASGI. Raises `PeerGoneError` when the client is gone. Cancellation: the response may be cut short."""
+        """ASGI. Raises `PeerGoneError` when the client is gone, `ValueError` for headers that `check_headers` refuses.
+
+        Cancellation: the response may be cut short.
+        """
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._head = self._make_head(self.status, message["headers"])
@@ -124,6 +150,7 @@ class Response:
             self._connection.answered()  # last, because whom it wakes may cancel us
 
     def _make_head(self, status: int, headers: list[Header]) -> bytes:
+        check_headers(headers)
         length = no_body = status in (204, 304) or status < 200
         closing = False
         request = self._request
@@ -165,6 +192,7 @@ class Response:
 @functools.lru_cache(maxsize=1024)
 def _whole_head(status: int, headers: tuple[Header, ...]) -> tuple[bytes, bool]:
     """Status line and headers, and whether the connection may go on. Responses repeat them, so they are made once."""
+    check_headers(headers)
     lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
     lines += [b"%b: %b\r\n" % header for header in headers]
     return b"".join(lines), (b"connection", b"close") not in headers

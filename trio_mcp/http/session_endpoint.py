@@ -146,7 +146,11 @@ async def _session_of(host: Host, exchange: Exchange, message: Message | None) -
         except McpError as error:
             await respond_error(exchange, UNAVAILABLE, error.code, error.message, id=id)
             return None
-    session = host.find(session_id)
+    try:
+        session = host.find(session_id) or await host.revive(session_id)
+    except McpError as error:
+        await respond_error(exchange, UNAVAILABLE, error.code, error.message, id=id)
+        return None
     if session is None or session.transport != "http":  # those of other transports answer elsewhere
         text = "Session not found: it ended or never was; send initialize without a session id"
         await respond_error(exchange, 404, INVALID_REQUEST, text, id=id)

@@ -7,6 +7,7 @@ terminator, calls finish), let connections close, cut what is left.
 
 import errno
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -66,18 +67,38 @@ def bind(host: str, port: int, *, certfile: str | None = None, keyfile: str | No
     return config
 
 
-def listen_on(host: str, port: int) -> list[socket.socket]:
-    """Bind and listen, for `HttpWorker(sockets=…)` in this process or in others that inherit them.
+def listen_on(host: str, port: int, *, backlog: int = 100) -> list[socket.socket]:
+    """Bind and listen, for `HttpWorker(sockets=…)` in this process or in others that are given them.
+
+    Port 0 lets the system choose; `::` takes IPv4, too, where the system has it so.
 
     Raises:
-        OSError: the address cannot be bound.
+        OSError: the address cannot be bound; it says which, and why.
     """
-    config = bind(host, port)
-    listening = config.create_sockets().insecure_sockets
-    for sock in listening:
-        sock.set_inheritable(False)  # who starts a process says which ones it gets
-        sock.listen(config.backlog)
-    return listening
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # on Windows it would take the port away from its owner
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(backlog)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from None
+        raise
+    return [sock]
+
+
+def _parts(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.replace("[", "").replace("]", ""), int(port)
+
+
+def _prepare(sock: socket.socket) -> None:
+    """What connections inherit: nothing waits for more to send, and nothing blocks."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setblocking(False)
 
 
 class Load(Protocol):
@@ -100,7 +121,8 @@ class HttpWorker:
         max_connections: beyond them a connection is answered 503 and closed.
         write_timeout: seconds that one chunk may take to a client.
         log_access: takes one record of each request (see `ops.access_log`), or None.
-        sockets: accept from these, which are bound and are closed at the end, instead of binding what `config` says.
+        sockets: accept from these, which listen already and are closed at the end, instead of binding what `config`
+            says.
         load: where workers that share `sockets` say how many connections they have, so that each gets its part.
 
     Attributes:
@@ -131,34 +153,38 @@ class HttpWorker:
         self._write_timeout = write_timeout
         self._sockets = sockets
         self._load = load
-        self._listening: list[tuple[socket.socket, Any]] = []
+        self._listening: list[socket.socket] = []
+        self._tls: Any = None
         self._open = 0
         self._closed = trio.lowlevel.ParkingLot()
         self._context = WorkerContext(None)
         foreign: Any = app  # hypercorn spells each ASGI message out; ours are dicts
         self._wrapped_app = ASGIWrapper(foreign)
 
+    def count(self) -> int:
+        """How many connections are open, those handed over included."""
+        return self._open
+
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Bind and listen; connections wait until `run` accepts them.
+        """Bind and listen, or take the sockets that were given; connections wait until `run` accepts them.
 
         Raises:
             OSError: the address cannot be bound, or the certificate not be read.
         """
-        tls = self.config.create_ssl_context()
-        if self._sockets is None:
-            made = self.config.create_sockets()
-            pairs = [(sock, tls) for sock in made.secure_sockets] + [(sock, None) for sock in made.insecure_sockets]
-        else:
-            pairs = [(sock, tls) for sock in self._sockets]
+        listening = list(self._sockets or ())
         try:
-            for sock, _ in pairs:
-                sock.listen(self.config.backlog)
-            self._listening = pairs
+            self._tls = self.config.create_ssl_context()
+            if self._sockets is None:
+                for address in self.config.bind:
+                    listening += listen_on(*_parts(address), backlog=self.config.backlog)
+            for sock in listening:
+                _prepare(sock)
+            self._listening = listening
             yield
         finally:
             self._listening = []
-            for sock, _ in pairs:
+            for sock in listening:
                 sock.close()
 
     async def run(
@@ -178,15 +204,13 @@ class HttpWorker:
 
         Runs inside `listening`.
         """
-        urls = [_url(sock, "http" if tls is None else "https") for sock, tls in self._listening]
+        urls = [_url(sock, "http" if self._tls is None else "https") for sock in self._listening]
         async with trio.open_nursery() as worker_nursery:
-            worker_nursery.start_soon(self.hangups.run, name="watch for hang-ups")
+            await worker_nursery.start(self.hangups.run, name="watch for hang-ups")
             worker_nursery.start_soon(self._patrol, name="patrol connections")
             async with trio.open_nursery() as accept_nursery:
-                for (sock, tls), url in zip(self._listening, urls, strict=True):
-                    accept_nursery.start_soon(
-                        self._accept, sock, tls, worker_nursery, name=f"accept connections on {url}"
-                    )
+                for sock, url in zip(self._listening, urls, strict=True):
+                    accept_nursery.start_soon(self._accept, sock, worker_nursery, name=f"accept connections on {url}")
                 self._count(0)
                 task_status.started([url + url_path for url in urls])
                 await shutdown.wait()
@@ -214,7 +238,7 @@ class HttpWorker:
                 if connection.due <= now:
                     connection.expire()
 
-    async def _accept(self, sock: socket.socket, tls: Any, worker_nursery: trio.Nursery) -> None:
+    async def _accept(self, sock: socket.socket, worker_nursery: trio.Nursery) -> None:
         listener = trio.socket.from_stdlib_socket(sock)
         with listener:
             while True:
@@ -228,7 +252,7 @@ class HttpWorker:
                         raise
                     continue
                 self._count(+1)
-                worker_nursery.start_soon(self._serve, client, tls, name=f"serve connection {client.fileno()}")
+                worker_nursery.start_soon(self._serve, client, name=f"serve connection {client.fileno()}")
 
     async def _next(self, listener: trio.socket.SocketType, sock: socket.socket) -> socket.socket:
         if self._load is None:
@@ -243,17 +267,17 @@ class HttpWorker:
         if self._load is not None:
             self._load.holds(self._open)
 
-    async def _serve(self, sock: socket.socket, tls: Any) -> None:
+    async def _serve(self, sock: socket.socket) -> None:
         """One connection from its first byte to its last. Raises nothing for what the client does."""
         try:
             if self._open > self._max_connections:
-                if tls is None:  # in TLS nobody could read it
+                if self._tls is None:  # in TLS nobody could read it
                     _refuse(sock)
-            elif tls is None:
+            elif self._tls is None:
                 stream = SocketBytes(sock, self._write_timeout)
                 await self._run(Connection(self, stream, client=peer_of(sock), server=name_of(sock)))
             else:
-                await self._serve_tls(sock, tls)
+                await self._serve_tls(sock)
         except Exception:
             _log.exception("a connection failed and was closed")
         finally:
@@ -269,10 +293,10 @@ class HttpWorker:
         finally:
             self.connections.discard(connection)
 
-    async def _serve_tls(self, sock: socket.socket, tls: Any) -> None:
+    async def _serve_tls(self, sock: socket.socket) -> None:
         client, server = peer_of(sock), name_of(sock)
         raw = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        stream = trio.SSLStream(raw, tls, server_side=True, https_compatible=True)
+        stream = trio.SSLStream(raw, self._tls, server_side=True, https_compatible=True)
         try:
             with trio.fail_after(_HANDSHAKE_SECONDS):
                 await stream.do_handshake()
@@ -313,6 +337,7 @@ class HttpWorker:
             server=server,
             write_timeout=self._write_timeout,
             body_time=self.limits.body_time,
+            log_access=self.log_access,
         )
         await handover.run()
 
@@ -336,5 +361,8 @@ def _refuse(sock: socket.socket) -> None:
 
 
 def _url(sock: socket.socket, scheme: str) -> str:
-    address, port = sock.getsockname()[:2]
+    name = sock.getsockname()
+    if isinstance(name, str):
+        return f"{scheme}+unix://{name}"
+    address, port = name[:2]
     return f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"

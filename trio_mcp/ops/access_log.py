@@ -28,7 +28,11 @@ class AccessLog:
         self._stop = trio.Event()
 
     def take(self, record: tuple[Any, ...]) -> None:
-        """Take in (client, method, target, status, bytes, seconds) of one request."""
+        """Take in (client, method, target, status, bytes, seconds, protocol) of one request.
+
+        The status is 0 where nothing was answered, the protocol a version of HTTP, or `websocket`: one record tells
+        of all the conversation.
+        """
         self._taken += 1
         self._records.append(record)
 
@@ -49,15 +53,17 @@ class AccessLog:
     def _write(self) -> None:
         records, self._records = self._records, deque(maxlen=BOUND)
         dropped, self._taken = self._taken - len(records), 0
-        for client, method, target, status, size, seconds in records:
+        for client, method, target, status, size, seconds, version in records:
             address = client[0] if client else "-"
             path = target.partition(b"?")[0].decode("latin-1")  # a query may hold secrets
             milliseconds = round(seconds * 1000, 1)
+            protocol = "WebSocket" if version == "websocket" else f"HTTP/{version}"
             _log.info(
-                '%s "%s %s" %d %d %.1fms',
+                '%s "%s %s %s" %d %d %.1fms',
                 address,
                 method,
                 path,
+                protocol,
                 status,
                 size,
                 milliseconds,
@@ -65,6 +71,7 @@ class AccessLog:
                     "client": address,
                     "method": method,
                     "path": path,
+                    "protocol": protocol,
                     "status": status,
                     "bytes": size,
                     "duration_ms": milliseconds,

@@ -73,6 +73,7 @@ _SCHEMAS: Final[dict[str, JsonObject]] = {
             "server": {"type": "string"},
             "version": {"type": "string"},
             "uptime": {"type": "number", "minimum": 0},
+            "worker": _COUNT,
         },
         ("status", "state", "timestamp", "sessions", "calls", "server", "version", "uptime"),
     ),
@@ -135,6 +136,15 @@ _OWN: Final[dict[str, JsonObject]] = {
     ),
     PATH: _get("openapi", "This document", _200=_answer("OpenAPI", schema=_OBJECT)),
     "/docs": _get("docs", "A page that lists and calls tools", _200=_answer("the page", "text/html")),
+    "/introspection": _get(
+        "introspection",
+        "What the server does now",
+        _200=_answer("sessions, calls and their deadlines", schema=_OBJECT),
+        _403=_answer("it is for the operator", schema=_ref("Error")),
+    ),
+    "/introspection/events": _get(
+        "introspection_events", "The same at every change", _200=_STREAM, _403=_answer("refused", schema=_ref("Error"))
+    ),
     "/sse": _get("sse", "Open a session of HTTP with SSE", _200=_STREAM),
     "/notifications": _get("notifications", "Open a session of the notifications dialect", _200=_STREAM),
 }

@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from typing import Final
 from urllib.parse import urlsplit
 
-from trio_mcp.http.asgi import App, Exchange, Receive, Scope, Send
+from trio_mcp.http.asgi import App, Exchange, Receive, Scope, Send, refuse_socket
 from trio_mcp.http.message import respond_error
 from trio_mcp.protocol.errors import INVALID_REQUEST
 from trio_mcp.runtime.host import Host
@@ -74,8 +74,7 @@ class OriginGuard:
     async def _refuse(self, refusal: tuple[int, str], scope: Scope, receive: Receive, send: Send) -> None:
         status, message = refusal
         if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+            await refuse_socket(scope, receive, send, status, message)
             return
         exchange = Exchange(scope, receive, send, self._host.server.settings)
         await respond_error(exchange, status, INVALID_REQUEST, message)

@@ -53,6 +53,7 @@ class Step(Enum):
     INITIALIZE = "initialize"
     ANSWERED = "initialize answered"
     REFUSED = "initialize refused"
+    REVIVE = "revive"
     CLOSE = "close"
 
 
@@ -60,6 +61,7 @@ _TRANSITIONS: Final[dict[tuple[State, Step], State]] = {
     (State.NEW, Step.INITIALIZE): State.INITIALIZING,
     (State.INITIALIZING, Step.ANSWERED): State.READY,
     (State.INITIALIZING, Step.REFUSED): State.NEW,
+    (State.NEW, Step.REVIVE): State.READY,
     (State.NEW, Step.CLOSE): State.CLOSED,
     (State.INITIALIZING, Step.CLOSE): State.CLOSED,
     (State.READY, Step.CLOSE): State.CLOSED,
@@ -251,6 +253,19 @@ class SessionProtocol:
     def abandon(self, id: RequestId) -> bool:
         """Note that we no longer await an answer; False where it came already."""
         return self.outgoing.pop(id, None) is not None
+
+    def revive(
+        self, revision: Revision, info: Implementation | None, capabilities: ClientCapabilities, next_id: int
+    ) -> None:
+        """Go on where another machine ended, of whose requests none is in flight any more.
+
+        Args:
+            next_id: of our requests; ids before it may still be answered by a client that is late.
+        """
+        self._move(Step.REVIVE)
+        self.revision, self.client_info, self.client_capabilities = revision, info, capabilities
+        self.initialized = True
+        self.next_id = next_id
 
     def close(self) -> None:
         """End the session: nothing is owed or awaited any more."""

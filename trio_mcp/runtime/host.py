@@ -18,7 +18,8 @@ from trio_mcp.protocol.per_request import without_sessions
 from trio_mcp.protocol.seal import Sealer
 from trio_mcp.runtime.call import Answer, Call
 from trio_mcp.runtime.outlet import Outlet
-from trio_mcp.runtime.replay import EventStore, MemoryEventStore
+from trio_mcp.runtime.replay import DurableEventStore, EventStore, MemoryEventStore
+from trio_mcp.runtime.revival import SessionKeeper, revive
 from trio_mcp.runtime.session import Session
 from trio_mcp.runtime.subscriptions import Subscriptions
 from trio_mcp.runtime.tally import Tally
@@ -39,9 +40,10 @@ class Host:
         call_watchers: told of each call that has ended, with its answer; None where there was none.
         draining: no new work is taken.
         running: between the lifespan's start and its end.
-        began: when `run` was called, on trio's clock; None: it was not.
+        began: when `run` began, on trio's clock, None before; `epoch` is that clock's zero as seconds of wall time.
         sessions_opened: how many there have been.
         tally: where calls are counted; None: nowhere. Whoever shows the numbers puts it here.
+        connections: counts those that are open, where whoever serves can tell.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class Host:
         if event_store is None:
             event_store = MemoryEventStore(max_events=settings.replay_events, max_bytes=settings.replay_bytes)
         self.event_store: EventStore = event_store
+        self._durable = event_store if isinstance(event_store, DurableEventStore) else None
+        self._reviving = trio.Lock()
         self.subscriptions = Subscriptions()
         self.sessions: dict[str, Session] = {}
         self.calls: dict[Call, None] = {}
@@ -74,7 +78,8 @@ class Host:
         self._token: trio.lowlevel.TrioToken | None = None
         self._stopped = trio.Event()
         self._quiet: trio.Event | None = None
-        self._epoch = 0.0
+        self.epoch = 0.0
+        self.connections: Callable[[], int] | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Enter the lifespan, own the sessions until `stop`, leave the lifespan. Runs once.
@@ -83,7 +88,7 @@ class Host:
         most `Settings.cleanup_timeout`.
         """
         self.began = trio.current_time()
-        self._epoch = time.time() - self.began
+        self.epoch = time.time() - self.began
         self._token = trio.lowlevel.current_trio_token()
         async with _entered(self.server) as self.lifespan:
             stop_observing = self.server.observe(self.publish)
@@ -134,6 +139,8 @@ class Host:
             session = Session(self, key, public_id=key, standing=standing, transport=transport)
         else:
             session = Session(self, key, public_id=None, standing=pipe, transport="pipe")
+        if self._durable is not None and session.transport == "http":
+            session.keeper = SessionKeeper(self._durable, session)
         self.sessions[key] = session
         self.sessions_opened += 1
         await self._host_nursery.start(self._run_session, session, name=f"run session {key[:8]}")
@@ -146,6 +153,7 @@ class Host:
             await session.run(task_status=task_status)
         except* Exception:  # also one that failed while it was being cancelled
             _log.exception("session %s failed and was ended", session.key[:8])
+            session.history.forget()
         finally:
             self.sessions.pop(session.key, None)
 
@@ -153,6 +161,26 @@ class Host:
         """The session of that id, unless it has ended or is about to."""
         session = self.sessions.get(session_id)
         return None if session is None or session.ending else session
+
+    async def revive(self, session_id: str) -> Session | None:
+        """The session of that id, where the event store knows it from a process before; else None.
+
+        Raises:
+            McpError: 503; as `open_session`.
+        """
+        if self._durable is None or self._host_nursery is None or self.draining:
+            return None
+        async with self._reviving:  # two requests that come at a time must not make two sessions of it
+            if session_id in self.sessions:
+                return self.find(session_id)
+            if len(self.sessions) >= self.server.settings.max_sessions:
+                raise unavailable(f"The server holds {len(self.sessions)} sessions, its limit: try again later")
+            session = await revive(self, self._durable, session_id, wall_time=self.wall_time())
+            if session is not None:
+                self.sessions[session_id] = session
+                await self._host_nursery.start(self._run_session, session, name=f"run session {session_id[:8]}")
+                _log.info("session %s goes on", session_id[:8])
+            return session
 
     async def end_session(self, session: Session, reason: str) -> None:
         """End a session and wait for its clean-up, at most `Settings.cleanup_timeout`. It is unknown at once."""
@@ -209,7 +237,7 @@ class Host:
 
     def wall_time(self) -> float:
         """Seconds since the epoch at the start, advanced by trio's clock, so that a mock clock rules it."""
-        return self._epoch + trio.current_time()
+        return self.epoch + trio.current_time()
 
     # Shutdown
 
@@ -230,7 +258,7 @@ class Host:
         for call in tuple(self.calls):
             call.cancel("the server goes away")
         for session in tuple(self.sessions.values()):
-            session.end()
+            session.end(for_good=False)
         with trio.move_on_after(settings.cleanup_timeout) as cleanup:
             await self._calls_ended(cleanup, None)
             for session in tuple(self.sessions.values()):

@@ -1,4 +1,4 @@
-"""`Pipe`: one duplex stream of messages, both eras on it: stdio, memory, and whatever is line by line like them.
+"""`Pipe`: one duplex stream of messages, both eras on it: stdio, memory, WebSocket.
 
 2026-07-28, basic/transports/stdio. The pipe's nursery owns one reader, one writer and the per-request calls; a
 session, once a message of that era comes, is the host's and ends with the pipe. All messages leave through one bounded
@@ -10,15 +10,17 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 
 import trio
 
-from trio_mcp.protocol.errors import INVALID_REQUEST, TOO_MANY_REQUESTS, McpError
+from trio_mcp.protocol.errors import INVALID_REQUEST, TOO_MANY_REQUESTS, UNAVAILABLE, McpError
+from trio_mcp.protocol.headers import Headers
 from trio_mcp.protocol.inbound import era_of
 from trio_mcp.protocol.methods import METHODS
 from trio_mcp.protocol.per_request import open_request
 from trio_mcp.protocol.revisions import Era
 from trio_mcp.protocol.session import batch_fault
+from trio_mcp.runtime.call import NO_HEADERS
 from trio_mcp.runtime.dispatch import answer
 from trio_mcp.runtime.host import Host
-from trio_mcp.runtime.outlet import Outlet
+from trio_mcp.runtime.outlet import Frame, Outlet
 from trio_mcp.runtime.per_request import PerRequestCall
 from trio_mcp.runtime.session import Session
 from trio_mcp.wire.base import RequestId
@@ -43,11 +45,19 @@ class Pipe:
 
     Args:
         write: sends one batch of complete messages, each with its newline.
+        framed: `write` sends one message at a time, without a newline: the stream below keeps them apart.
+        principal: who is at the other end, "" for nobody in particular.
+        headers: of the request that the connection began with.
     """
 
-    def __init__(self, host: Host, write: Write) -> None:
+    def __init__(
+        self, host: Host, write: Write, *, framed: bool = False, principal: str = "", headers: Headers = NO_HEADERS
+    ) -> None:
         self._host = host
         self._write = write
+        self._framed = framed
+        self._principal = principal
+        self._headers = headers
         self._outlet = Outlet(host.server.settings.stream_buffer, expected=None)
         self._session: Session | None = None
         self._calls: dict[RequestId, PerRequestCall] = {}
@@ -110,7 +120,7 @@ class Pipe:
                 frames = self._outlet.take()
                 if frames:
                     try:
-                        await self._write(b"".join(frame.data + b"\n" for frame in frames))
+                        await self._write_frames(frames)
                     except (trio.BrokenResourceError, trio.ClosedResourceError):
                         assert self._pipe_nursery is not None
                         self._pipe_nursery.cancel_scope.cancel("the client does not read any more")
@@ -119,6 +129,18 @@ class Pipe:
                     return
                 else:
                     await self._outlet.wait()
+
+    async def _write_frames(self, frames: list[Frame]) -> None:
+        if not self._framed:
+            await self._write(b"".join(frame.data + b"\n" for frame in frames))
+            return
+        for frame in frames:
+            await self._write(frame.data)
+
+    async def quiet(self) -> None:
+        """Wait until no call is left, of either era. Cancellation: nothing happened."""
+        await trio.lowlevel.checkpoint()
+        await self._finish_calls()
 
     async def _finish_calls(self) -> None:
         while self._running:
@@ -162,6 +184,9 @@ class Pipe:
         if isinstance(message, Notification) and message.method == "notifications/cancelled":
             if self._cancel(message):
                 return
+        elif isinstance(message, Request) and self._host.draining:  # answers that calls wait for still come in
+            outlet.respond(encode_error(message.id, UNAVAILABLE, "The server is shutting down"), UNAVAILABLE)
+            return
         elif isinstance(message, Request) and self._is_per_request(message):
             self._begin(message, outlet)
             return
@@ -173,7 +198,7 @@ class Pipe:
             except McpError as error:
                 outlet.respond(encode_error(message.id, error.code, error.message, error.data), error.code)
                 return
-        self._session.deliver(message, outlet)
+        self._session.deliver(message, outlet, self._headers)
 
     def _is_per_request(self, request: Request) -> bool:
         if era_of(request, session_id=None, version_header=None) is Era.PER_REQUEST:
@@ -187,7 +212,8 @@ class Pipe:
                 raise McpError(INVALID_REQUEST, f"Request id {request.id!r} is still in flight")
             if self._running >= self._host.server.settings.max_requests_per_session:
                 raise McpError(TOO_MANY_REQUESTS, f"Too many requests in flight ({self._running})")
-            call = PerRequestCall(self._host, open_request(request, None), outlet)
+            opened = open_request(request, None)
+            call = PerRequestCall(self._host, opened, outlet, headers=self._headers, principal=self._principal)
         except McpError as error:
             if self._host.tally is not None:
                 self._host.tally.instant(request.method, "refused")

@@ -5,9 +5,9 @@ number, so no id leads into another's. It refuses to decide who may come back: t
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from trio_mcp.runtime.outlet import Frame
 
@@ -30,6 +30,33 @@ class EventStore(Protocol):
 
     def forget(self, session_id: str) -> None:
         """The session ended: drop all its events."""
+        ...
+
+
+class Recalled(NamedTuple):
+    """What a durable store kept of a session: its record, and the number of its last event."""
+
+    record: bytes
+    number: int
+
+
+@runtime_checkable
+class DurableEventStore(EventStore, Protocol):
+    """An event store that outlives its process, and keeps with the events what a session needs to be revived.
+
+    `keep` and `leave` must not wait and must not raise, as `append`.
+    """
+
+    def keep(self, session_id: str, record: bytes) -> None:
+        """Keep a session's record, in place of the one before."""
+        ...
+
+    def leave(self, session_id: str) -> None:
+        """The process goes away, and the session rests until somebody asks for it."""
+        ...
+
+    async def recall(self, session_id: str) -> Recalled | None:
+        """What was kept of a session; None where it is unknown or was forgotten."""
         ...
 
 
@@ -107,22 +134,39 @@ def parse_event_id(event_id: str) -> tuple[int, int]:
 
 
 class SessionHistory:
-    """The history of one session's streams: numbers events and keeps them in a store, until it is told to forget."""
+    """The history of one session's streams: numbers events and keeps them in a store, until it is told to forget.
 
-    __slots__ = ("_before", "_forgotten", "_next", "_session_id", "_store")
+    Attributes:
+        on_commit: called when a stream begins to be recorded.
+        closed: nothing is kept any more.
+    """
+
+    __slots__ = ("_before", "_next", "_session_id", "_store", "closed", "on_commit")
 
     def __init__(self, store: EventStore, session_id: str) -> None:
         self._store = store
         self._session_id = session_id
         self._before = self._next = int.from_bytes(blake2b(session_id.encode(), digest_size=5).digest(), "big")
-        self._forgotten = False
+        self.closed = False
+        self.on_commit: Callable[[], None] | None = None
+
+    @property
+    def number(self) -> int:
+        """That of the last event."""
+        return self._next
+
+    def go_on(self, number: int) -> None:
+        """Number from here: events up to it are of the session's life before."""
+        self._next = number
 
     def record(self, stream: int, data: bytes) -> str:
         """Keep a frame and give its id; numbers are unique within the session and rise."""
         self._next += 1
         event_id = f"{stream}-{self._next}"
-        if data and not self._forgotten:  # a reader may still commit while its session ends
+        if data and not self.closed:  # a reader may still commit while its session ends
             self._store.append(self._session_id, event_id, data)
+        if not data and self.on_commit is not None:
+            self.on_commit()
         return event_id
 
     def stream_of(self, event_id: str) -> int:
@@ -155,5 +199,5 @@ class SessionHistory:
 
     def forget(self) -> None:
         """Drop everything, and keep nothing from now on: the session ended."""
-        self._forgotten = True
+        self.closed = True
         self._store.forget(self._session_id)

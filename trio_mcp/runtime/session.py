@@ -64,6 +64,18 @@ class SessionOwner(Owner, Protocol):
     tally: Tally | None
 
 
+class Keeper(Protocol):
+    """Keeps what a session needs to be revived by another process; `runtime.revival` has it."""
+
+    def keep(self) -> None:
+        """Something of that has changed."""
+        ...
+
+    def rest(self) -> None:
+        """The session's process goes away."""
+        ...
+
+
 class _Question:
     """A request of ours that the client has not answered yet."""
 
@@ -145,6 +157,8 @@ class Session:
         running: calls whose task has not ended, all of them.
         ending: `end` was called, or the session fell idle: it takes nothing in any more.
         ended: set when nothing of the session is left.
+        keeper: where the session outlives its process.
+        lost: numbers of streams that a process before may have opened, and of which nothing is known.
     """
 
     def __init__(
@@ -173,13 +187,15 @@ class Session:
         self.log_level: LoggingLevel = DEFAULT_LOG_LEVEL
         self.running = 0
         self.readers = 0
-        self.last_active = trio.current_time()
+        self.began = self.last_active = trio.current_time()
         self.ending = False
         self.ended = trio.Event()
         self._quiet: trio.Event | None = None
         self._scope: trio.CancelScope | None = None  # that of the nursery
         self._questions: dict[RequestId, _Question] = {}
-        self._next_stream = 1
+        self.keeper: Keeper | None = None
+        self.lost = range(0)
+        self.next_stream = 1
         self._spawn: Callable[..., None] | None = None
 
     # Life
@@ -206,7 +222,10 @@ class Session:
                 if outlet is not self.standing or self.public_id is not None:
                     outlet.close()
             self.streams.clear()
-            self.history.forget()
+            if self.keeper is None or self.history.closed:
+                self.history.forget()
+            else:
+                self.keeper.rest()
             self.ended.set()
 
     async def _fall_idle(self) -> None:
@@ -218,8 +237,14 @@ class Session:
                 return
             await trio.sleep_until(due)
 
-    def end(self, reason: str = "the server goes away") -> None:
-        """End the session and everything in it; `ended` tells when that is done."""
+    def end(self, reason: str = "the server goes away", *, for_good: bool = True) -> None:
+        """End the session and everything in it; `ended` tells when that is done.
+
+        Args:
+            for_good: else a session with a keeper may be revived.
+        """
+        if for_good and self.keeper is not None:
+            self.history.forget()  # at once, so that nobody revives it meanwhile
         self.ending = True
         for call in tuple(self.calls.values()):
             call.cancel(reason)
@@ -244,8 +269,8 @@ class Session:
 
     def open_stream(self, expected: int = 1) -> Outlet:
         """A new outlet for the answers of one POST."""
-        number = self._next_stream
-        self._next_stream += 1
+        number = self.next_stream
+        self.next_stream += 1
         outlet = Outlet(self.host.server.settings.stream_buffer, expected=expected, number=number, history=self.history)
         self.streams[number] = outlet
         return outlet
@@ -262,13 +287,15 @@ class Session:
             ValueError: not an event of this session.
         """
         number = self.history.stream_of(last_event_id)
+        if number in self.lost:
+            raise ValueError(f"the server was restarted, and nothing is known of event {last_event_id}")
         outlet = self.standing if number == 0 else self.streams.get(number)
         if outlet is None:
             outlet = Outlet(self.host.server.settings.stream_buffer, number=number, history=self.history)
             outlet.close()
         elif outlet.committed:
             outlet.cut("another reader takes over")  # before the store is read: what it took would be lost to us
-        if number >= self._next_stream or not (outlet.committed or outlet.closed):
+        if number >= self.next_stream or not (outlet.committed or outlet.closed):
             raise ValueError(f"no such event in this session: {last_event_id}")
         replayed = await self.history.after(last_event_id)
         # A store may take its time: what came meanwhile waits in the outlet and need not be among what it gave.
@@ -330,6 +357,8 @@ class Session:
         outlet.respond(
             encode_result(event.id, shape(result, self.protocol.revision, stamp={}, ttl_ms=0, cache_scope=""))
         )
+        if self.keeper is not None:
+            self.keeper.keep()
 
     def _request(self, event: RequestReceived, outlet: Outlet, headers: Headers) -> None:
         quick = _QUICK.get(event.method.name)
@@ -338,6 +367,8 @@ class Session:
             self.protocol.answer(event.id)
             self._count(event.method.name)
             outlet.respond(encode_result(event.id, Result()))
+            if self.keeper is not None and quick is not _ping:
+                self.keeper.keep()
             return
         if self.running >= self.host.server.settings.max_requests_per_session or self._spawn is None:
             self.protocol.answer(event.id)
