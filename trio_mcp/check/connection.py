@@ -6,7 +6,7 @@ takes no compressed answers, and refuses to know messages.
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
 import attrs
@@ -110,14 +110,13 @@ class Web:
         if not place.tls:
             return tcp
         tls = trio.SSLStream(tcp, ssl.create_default_context(), server_hostname=place.host, https_compatible=True)
-        try:
-            await tls.do_handshake()
-        except (trio.BrokenResourceError, ssl.SSLError, OSError) as error:
-            await trio.aclose_forcefully(tls)
-            raise TransportFault(f"TLS with {place.host} failed: {_reason(error.__cause__ or error)}") from None
-        except BaseException:
-            await trio.aclose_forcefully(tls)
-            raise
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(trio.aclose_forcefully, tls)
+            try:
+                await tls.do_handshake()
+            except (trio.BrokenResourceError, ssl.SSLError, OSError) as error:
+                raise TransportFault(f"TLS with {place.host} failed: {_reason(error.__cause__ or error)}") from None
+            undo.pop_all()
         return tls
 
     def own_headers(self, given: HeaderMap | None = None) -> list[tuple[str, str]]:
@@ -172,18 +171,17 @@ class Web:
         while True:
             used = bool(self._idle)
             connection = self._idle.pop() if used else _Connection(await self.dial())
-            try:
-                with bounded(self.timeout, "answer"):
-                    head = await connection.ask(request, body)
-            except TransportFault:
-                await connection.close()
-                if not used or connection.received:  # an idle connection may have been closed meanwhile
-                    raise
-            except BaseException:
-                await connection.close()
-                raise
-            else:
-                return connection, Incoming(connection, head, self.timeout)
+            async with AsyncExitStack() as undo:
+                undo.push_async_callback(connection.close)
+                try:
+                    with bounded(self.timeout, "answer"):
+                        head = await connection.ask(request, body)
+                except TransportFault:
+                    if not used or connection.received:  # an idle connection may have been closed meanwhile
+                        raise
+                else:
+                    undo.pop_all()
+                    return connection, Incoming(connection, head, self.timeout)
 
     async def aclose(self) -> None:
         """Close what is idle."""

@@ -3,7 +3,7 @@
 It refuses to know messages, and answers pings by itself.
 """
 
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Final
 
 import trio
@@ -48,7 +48,8 @@ class WebSocket:
         socket = cls(await web.dial(), web.timeout)
         headers = [(name.encode(), value.encode()) for name, value in web.own_headers() if name.lower() not in _OWN]
         request = Request(web.place.authority, path, subprotocols=[SUBPROTOCOL], extra_headers=headers)
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(trio.aclose_forcefully, socket._stream)
             await socket._write(request)
             with bounded(web.timeout, "answer to the handshake"):
                 event = await socket._next_event()
@@ -56,9 +57,7 @@ class WebSocket:
                 raise NotOffered(f"GET {path} with Upgrade: websocket was answered with {event.status_code}")
             if not isinstance(event, AcceptConnection):
                 raise TransportFault("the handshake was not answered")
-        except BaseException:
-            await trio.aclose_forcefully(socket._stream)
-            raise
+            undo.pop_all()
         socket.subprotocol = event.subprotocol
         return socket
 
