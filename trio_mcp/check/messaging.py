@@ -147,7 +147,7 @@ async def batch(scene: Scene) -> str | None:
     if not received.messages:
         received.messages = read_messages(received.body)
     answered = {response.id for response in received.responses() if response.error is None}
-    demand(answered == set(ids), f"answered with {received.status} were {len(answered)} of 2 requests")
+    demand(answered == set(ids), f"{len(answered)} of 2 were answered; the status is {received.status}")
     return None
 
 

@@ -141,7 +141,7 @@ def _section_lines(section: Section) -> Iterator[list[Span]]:
         mark, colour = MARKS[row.outcome]
         yield [
             Span(f"  {mark} ", colour),
-            Span(f"{row.check.id} ({_revisions(told)}): {row.check.title}. {row.note}"),
+            Span(f"{row.check.id} ({_revisions(told)}): {row.check.title}: {row.note}"),
         ]
         yield [Span(f"       {row.check.level.value}, {row.check.section}")]
     yield []

@@ -135,7 +135,7 @@ async def run_checks(web: Web, options: Options, only: Sequence[str] = ()) -> li
         section = Section(transport, title, _path(web, transport))
         sections.append(section)
         for revision in revisions:
-            section.columns.append(await _check_column(web, transport, revision, make, options))
+            section.columns.append(await check_column(web, transport, revision, make, options))
     if not any(section.offered for section in sections):
         reasons = dict.fromkeys(column.not_offered for section in sections for column in section.columns)
         raise CannotBeginError(f"nothing at {web.place.origin} speaks MCP: {'; '.join(reasons)}")
@@ -167,10 +167,10 @@ async def _look(web: Web) -> None:
                 return
 
 
-async def _check_column(
+async def check_column(
     web: Web, transport: str, revision: Revision, make: Callable[[Web, Revision], Talk], options: Options
 ) -> Column:
-    """Every check of one revision on one transport."""
+    """Every check of one revision on one transport; `make` is that of `TRANSPORTS`."""
     column = Column(revision)
     scene = Scene(web, lambda: make(web, revision), options)
     try:

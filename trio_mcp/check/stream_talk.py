@@ -124,12 +124,12 @@ class NotificationsTalk(ListeningTalk):
 
     transport: ClassVar[str] = "notifications"
     sibling: ClassVar[str] = "notifications"
-    by_the_rules: ClassVar[bool] = False
     session: str = ""
 
     async def open(self) -> None:
         """Open the stream and initialize in the words of the dialect."""
         await self.begin()
+        self.by_the_rules = False  # what it agrees on is not in the standard words
         params = {"protocol_version": self.revision.version, "client_info": CLIENT}
         self.opening = await self.ask("initialize", params)
         self.opening.expect_result()

@@ -57,18 +57,18 @@ class Talk(ABC):
 
     Attributes:
         opening: the answer to `initialize` or `server/discover`, once it has come.
+        by_the_rules: whether requests wait for a handshake that came to an agreement.
         codes: every error code that the server used.
         notified: every notification that it sent.
     """
 
     transport: ClassVar[str]
-    #: Whether the rules of a session hold here; else requests are sent whatever was agreed.
-    by_the_rules: ClassVar[bool] = True
 
     def __init__(self, revision: Revision) -> None:
         self.revision = revision
         self.protocol = SessionProtocol(Role.CLIENT)
         self.opening: Answer | None = None
+        self.by_the_rules = True
         self.codes: set[int] = set()
         self.notified: list[Notification] = []
         self._next_id = 0
@@ -139,7 +139,7 @@ class Talk(ABC):
         if version != self.revision.version:
             raise Fault(f"initialize with {self.revision.version} was answered with {quoted(version)}")
         if self.protocol.state is not State.READY:
-            raise Fault("the result of initialize does not have the shape of the schema")
+            self.by_the_rules = False  # what is wrong with the answer is told by the checks that look at it
         await self.tell("notifications/initialized")
 
     async def aclose(self) -> None:
