@@ -30,7 +30,7 @@ def full_server() -> Server:
     """One of everything that the checks look at."""
     server = Server("full", version="1.0", instructions="Look at me.")
     for tool in (demo.echo, demo.add, demo.sleep):
-        server.add_tool(tool, annotations=demo.HARMLESS)
+        server.add_tool(tool, annotations=demo.HARMLESS, thread=False)  # the clock would not wait for one
 
     @server.resource("config://app", mime_type="text/plain")
     async def config() -> str:
@@ -87,6 +87,7 @@ class Asked:
 
     verb: str
     path: str
+    query: str
     headers: dict[str, str]
     body: bytes
 
@@ -170,7 +171,7 @@ class Wrong:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        asked = Asked(scope["method"], scope["path"], headers, body)
+        asked = Asked(scope["method"], scope["path"], scope["query_string"].decode("latin-1"), headers, body)
         told = self.request(asked)
         if told is not None:
             await respond(send, told)
@@ -187,7 +188,8 @@ class Wrong:
         asked.headers["content-length"] = str(len(asked.body))
         lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in asked.headers.items()]
         answer = Answering(self, asked, send)
-        await app({**scope, "headers": lines, "extensions": {}}, replay, answer.take)
+        query = asked.query.encode("latin-1")
+        await app({**scope, "query_string": query, "headers": lines, "extensions": {}}, replay, answer.take)
 
 
 @attrs.define

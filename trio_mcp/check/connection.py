@@ -13,7 +13,7 @@ import attrs
 import h11  # hypercorn brings it
 import trio
 
-from trio_mcp.check.findings import TransportFault, bounded, printable
+from trio_mcp.check.findings import Silence, TransportFault, bounded, printable
 from trio_mcp.check.place import Place
 from trio_mcp.version import __version__
 
@@ -176,8 +176,9 @@ class Web:
                 try:
                     with bounded(self.timeout, "answer"):
                         head = await connection.ask(request, body)
-                except TransportFault:
-                    if not used or connection.received:  # an idle connection may have been closed meanwhile
+                except TransportFault as fault:
+                    # An idle connection may have been closed meanwhile. Silence is no sign of that.
+                    if not used or connection.received or isinstance(fault, Silence):
                         raise
                 else:
                     undo.pop_all()

@@ -202,7 +202,7 @@ def _completed(found: Any) -> str:
     until=LATEST_SESSION,
 )
 async def set_level(scene: Scene) -> str | None:
-    """Logging/setLevel is answered."""
+    """The method logging/setLevel is answered."""
     if "logging" not in scene.capabilities:
         raise NotOffered("the capability logging is not declared")
     await scene.talk.result("logging/setLevel", {"level": "emergency"})

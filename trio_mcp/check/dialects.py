@@ -107,7 +107,7 @@ async def accepted(scene: Scene) -> str | None:
 
 @check("dialect.initialize", DIALECT, on=("notifications",))
 async def snake_case(scene: Scene) -> str | None:
-    """Initialize in snake_case is answered with server_info."""
+    """An initialize in snake_case is answered with server_info."""
     info, capabilities = scene.opening.get("server_info"), scene.opening.get("capabilities")
     if not isinstance(info, dict) or not isinstance(info.get("name"), str):
         raise Fault("server_info has no name")

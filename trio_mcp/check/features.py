@@ -91,7 +91,7 @@ async def stable(scene: Scene) -> str | None:
 
 @check(
     "lists.caching",
-    "server/utilities/caching: Server Behavior",
+    "server/utilities/caching: Cacheable Results",
     since=V2026_07_28,
 )
 async def caching(scene: Scene) -> str | None:
@@ -156,7 +156,7 @@ async def names(scene: Scene) -> str | None:
     since=V2026_07_28,
 )
 async def mirrored_parameters(scene: Scene) -> str | None:
-    """X-mcp-header names are valid."""
+    """Parameters that are mirrored into headers are named as they may be."""
     found = 0
     for tool in await scene.tools():
         schema = tool.get("inputSchema")

@@ -19,7 +19,7 @@ NOBODY_KNOWS = "1999-12-31"
     until=LATEST_SESSION,
 )
 async def initialize_result(scene: Scene) -> str | None:
-    """Initialize is answered with the version that was asked for."""
+    """The answer to initialize has the version that was asked for."""
     opening = scene.opening
     demand(opening.get("protocolVersion") == scene.revision.version, "the version is another one")
     _instructions(opening)
@@ -28,7 +28,7 @@ async def initialize_result(scene: Scene) -> str | None:
 
 @check("initialize.server-info", "basic/lifecycle: Initialization", until=LATEST_SESSION)
 async def server_info(scene: Scene) -> str | None:
-    """ServerInfo has a name and a version."""
+    """The server has a name and a version."""
     return _implementation(scene.opening.get("serverInfo"), "serverInfo")
 
 
@@ -65,7 +65,7 @@ async def unknown_version(scene: Scene) -> str | None:
     since=V2026_07_28,
 )
 async def discover_result(scene: Scene) -> str | None:
-    """Server/discover names this version among those it supports."""
+    """The answer to server/discover names this version among those it supports."""
     versions = scene.opening.get("supportedVersions")
     if not isinstance(versions, list) or not all(isinstance(version, str) for version in versions):
         raise Fault(f"supportedVersions is {kind(versions)}, not an array of strings")

@@ -27,7 +27,7 @@ async def ask_with(scene: Scene, method: str = "", **changed: str | None) -> Rep
 
 @check(
     "http.media-type",
-    "basic/transports: Sending Messages",
+    "basic/transports: Sending Messages to the Server",
     on=HTTP,
 )
 async def answer_type(scene: Scene) -> str | None:
@@ -40,7 +40,7 @@ async def answer_type(scene: Scene) -> str | None:
 
 @check(
     "http.notification",
-    "basic/transports: Sending Messages",
+    "basic/transports: Sending Messages to the Server",
     on=HTTP,
 )
 async def notification(scene: Scene) -> str | None:
@@ -55,7 +55,7 @@ async def notification(scene: Scene) -> str | None:
     return None
 
 
-@check("http.origin", "basic/transports: Security Warning", on=HTTP)
+@check("http.origin", "basic/transports: Security Warning", on=HTTP, until=LATEST_SESSION)
 async def origin(scene: Scene) -> str | None:
     """A foreign Origin is refused."""
     return await refuses_origin(scene, strict=scene.revision.rank >= V2025_11_25.rank)

@@ -11,7 +11,7 @@ from trio_mcp.check.messaging import harmless
 from trio_mcp.check.registry import Level, check
 from trio_mcp.check.scene import Scene
 from trio_mcp.check.talk import Question
-from trio_mcp.protocol.revisions import LATEST_SESSION, V2025_11_25
+from trio_mcp.protocol.revisions import LATEST_SESSION, V2025_11_25, V2026_07_28
 from trio_mcp.wire.jsonrpc import Response
 from trio_mcp.wire.sse import Event
 
@@ -63,7 +63,7 @@ async def get_accept(scene: Scene) -> str | None:
 
 @check(
     "stream.ends",
-    "basic/transports: Sending Messages",
+    "basic/transports: Sending Messages to the Server",
     level=Level.SHOULD,
     on=HTTP,
 )
@@ -88,27 +88,22 @@ async def stream_ends(scene: Scene) -> str | None:
 
 
 @check(
-    "stream.headers",
-    "basic/transports: Sending Messages",
+    "stream.unbuffered",
+    "basic/transports/streamable-http: Receiving Messages",
     level=Level.SHOULD,
     on=HTTP,
+    since=V2026_07_28,
 )
-async def stream_headers(scene: Scene) -> str | None:
-    """A stream is not to be kept or collected on the way."""
-    headers = (await _streamed(scene)).headers
-    demand(
-        "no-cache" in headers.get("cache-control", "") or "no-store" in headers.get("cache-control", ""),
-        "Cache-Control does not say no-cache",
-    )
-    demand(
-        not scene.revision.per_request or headers.get("x-accel-buffering") == "no", "X-Accel-Buffering: no is missing"
-    )
+async def unbuffered(scene: Scene) -> str | None:
+    """A stream asks proxies not to collect it."""
+    found = (await _streamed(scene)).headers.get("x-accel-buffering", "")
+    demand(found == "no", "X-Accel-Buffering: no is missing")
     return None
 
 
 @check(
     "stream.priming",
-    "basic/transports: Sending Messages",
+    "basic/transports: Sending Messages to the Server",
     level=Level.SHOULD,
     on=HTTP,
     since=V2025_11_25,

@@ -18,6 +18,8 @@ AT_ONCE: Final = 8
 """Requests that are sent at the same time."""
 SAMPLES: Final = 15
 """Requests whose time is taken."""
+CANCELLED: Final = (0.2, 0.4)
+"""Seconds of a call that is cancelled, and of one that outlasts it."""
 NO_METHOD: Final = "trio-mcp-check/no-such-method"
 MANY: Final = (*MCP, "notifications")
 
@@ -75,7 +77,7 @@ async def unknown_method(scene: Scene) -> str | None:
     level=Level.SHOULD,
 )
 async def invalid_params(scene: Scene) -> str | None:
-    """Tools/call without a name is -32602."""
+    """A tools/call without a name is -32602."""
     if "tools" not in scene.capabilities:
         raise NotOffered("no tools are declared")
     answer = await scene.talk.ask("tools/call", {"arguments": {}})
@@ -153,7 +155,7 @@ async def batch(scene: Scene) -> str | None:
 
 @check(
     "batch.refused",
-    "basic/transports: Sending Messages",
+    "basic/transports: Sending Messages to the Server",
     level=Level.SHOULD,
     on=("http",),
     since=V2025_06_18,
@@ -194,12 +196,13 @@ async def cancel_running(scene: Scene) -> str | None:
     """A call that was cancelled is not answered any more."""
     talk = scene.talk
     assert isinstance(talk, DuplexTalk)
-    params = {"name": await scene.sleeper(), "arguments": {"seconds": scene.web.timeout}}
+    name = await scene.sleeper()
+    params, longer = ({"name": name, "arguments": {"seconds": seconds}} for seconds in CANCELLED)
     id, body = talk.encode(Question("tools/call", params))
     await talk.write(body)
     (await talk.ask("ping")).expect_result()
     await talk.tell("notifications/cancelled", {"requestId": id, "reason": "a check"})
-    (await talk.ask("ping")).expect_result()  # an answer to the call would be in its way
+    (await talk.ask("tools/call", longer)).expect_result()  # an answer to the first would come before
     return None
 
 
@@ -234,7 +237,7 @@ async def progress(scene: Scene) -> str | None:
 
 @check(
     "logging.unasked",
-    "server/utilities/logging: Log Level",
+    "server/utilities/logging: Per-request log level",
     on=("http", "websocket"),
     since=V2026_07_28,
     last=True,
@@ -265,7 +268,7 @@ async def latency(scene: Scene) -> str | None:
 
 @check(
     "messages.posted-answers",
-    "basic/transports: Sending Messages",
+    "basic/transports: Sending Messages to the Server",
     on=("http",),
     until=LATEST_SESSION,
 )

@@ -241,7 +241,7 @@ async def posted_answer(scene: Scene) -> str | None:
     since=V2026_07_28,
 )
 async def listen(scene: Scene) -> str | None:
-    """Subscriptions/listen is acknowledged first, with its id."""
+    """A subscriptions/listen is acknowledged first, with its id."""
     talk = scene.http
     asked = {"toolsListChanged": True, "promptsListChanged": True, "resourcesListChanged": True}
     question = Question("subscriptions/listen", {"notifications": asked}, id="listen-1")

@@ -52,10 +52,19 @@ class Check:
     last: bool
     run: Run
 
+    def cite(self, revision: Revision) -> str:
+        """The section in the words of one revision: the newest has other pages."""
+        return _MOVED.get(self.section, self.section) if revision.per_request else self.section
+
     def applies(self, transport: str, revision: Revision) -> bool:
         """Whether it is checked in such a conversation."""
         return transport in self.transports and self.since.rank <= revision.rank <= self.until.rank
 
+
+_MOVED: Final = {
+    "basic/transports: Sending Messages to the Server": "basic/transports/streamable-http: Sending Messages",
+    "basic/utilities/progress: Behavior Requirements": "basic/patterns/progress: Behavior Requirements",
+}
 
 CHECKS: Final[list[Check]] = []
 

@@ -143,7 +143,7 @@ def _section_lines(section: Section) -> Iterator[list[Span]]:
             Span(f"  {mark} ", colour),
             Span(f"{row.check.id} ({_revisions(told)}): {row.check.title}: {row.note}"),
         ]
-        yield [Span(f"       {row.check.level.value}, {row.check.section}")]
+        yield [Span(f"       {row.check.level.value}, {row.check.cite(told[0].revision)}")]
     yield []
 
 
@@ -167,7 +167,7 @@ def markdown(report: Report) -> str:
         f"- Result: **{report.verdict}** ({report.summary})",
         "",
         "MUST: a failure. SHOULD: a warning. What is not offered need not be. Sections are those of the specification"
-        " in the column's revision (docs/: of the trio_mcp documentation).",
+        " in the column's revision, or in the first that has one (docs/: of the trio_mcp documentation).",
         "",
     ]
     for section in report.sections:
@@ -193,7 +193,10 @@ def _section_markdown(section: Section) -> Iterator[str]:
     yield "|---|---|---|---|" + "---|" * len(columns)
     for check, cells in _matrix(section):
         outcomes = " | ".join(_outcome(row) for row in cells)
-        yield f"| `{check.id}` | {plain(check.title)} | {plain(check.section)} | {check.level.value} | {outcomes} |"
+        cited = dict.fromkeys(
+            check.cite(column.revision) for column, row in zip(columns, cells, strict=True) if row is not None
+        )
+        yield f"| `{check.id}` | {plain(check.title)} | {plain('; '.join(cited))} | {check.level.value} | {outcomes} |"
     yield ""
     for title, wanted in _LISTS.items():
         found = [
@@ -244,7 +247,7 @@ def as_json(report: Report) -> dict[str, Any]:
                         "offered": not column.not_offered,
                         **({"why": column.not_offered} if column.not_offered else {}),
                         "server": column.server,
-                        "checks": [_row_json(row) for row in column.rows],
+                        "checks": [_row_json(row, column) for row in column.rows],
                     }
                     for column in section.columns
                 ],
@@ -254,13 +257,13 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _row_json(row: Row) -> dict[str, str]:
+def _row_json(row: Row, column: Column) -> dict[str, str]:
     check = row.check
     level = "INFO" if check.level is Level.INFO else check.level.value
     return {
         "id": check.id,
         "title": check.title,
-        "section": check.section,
+        "section": check.cite(column.revision),
         "level": level,
         "outcome": row.outcome.value,
         "note": row.note,
