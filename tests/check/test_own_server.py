@@ -101,7 +101,7 @@ async def test_nothing_that_could_change_anything_is_called(autojump_clock):
     server, called = Server("careful", version="1"), []
 
     @server.tool
-    def change() -> str:
+    async def change() -> str:
         called.append("change")
         return "changed"
 

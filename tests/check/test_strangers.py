@@ -1,4 +1,4 @@
-"""Whatever bytes come, there is a row or one clear line, in time: garbage, silence, what has no end, answers mutated."""
+"""Whatever bytes come, there is a row or one clear line, in time: garbage, silence, the endless, mutated answers."""
 
 import json
 from typing import Any
@@ -39,7 +39,8 @@ async def met(*says: bytes, closes: bool = True) -> str:
     json.dumps(as_json(report))
     rows = list(report.rows())
     assert not [row.note for row in rows if ACCIDENT in row.note]
-    return "\n".join(row.note for row in rows)
+    reasons = [column.not_offered for section in report.sections for column in section.columns]
+    return "\n".join([row.note for row in rows] + reasons)
 
 
 def run(*says: bytes, closes: bool = True) -> str:

@@ -4,6 +4,8 @@ It owns connections, their reuse, and TLS. It sends the headers that it is given
 takes no compressed answers, and refuses to know messages.
 """
 
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -246,7 +248,10 @@ class _Connection:
 def _reason(error: BaseException) -> str:
     """Why, in words; of several addresses that were tried, the first."""
     while isinstance(error, BaseExceptionGroup) or isinstance(error.__cause__, BaseExceptionGroup):
-        error = (error if isinstance(error, BaseExceptionGroup) else error.__cause__).exceptions[0]  # type: ignore[union-attr]
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
-        return printable(error.strerror)
-    return printable(str(error) or type(error).__name__)
+        group = error if isinstance(error, BaseExceptionGroup) else error.__cause__
+        assert isinstance(group, BaseExceptionGroup), "the loop's condition says so"
+        error = group.exceptions[0]
+    # trio puts words of its own in front of the system's.
+    system = isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror))
+    number = error.errno if system else None
+    return printable(os.strerror(number) if number else str(error) or type(error).__name__)

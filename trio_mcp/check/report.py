@@ -136,7 +136,8 @@ def _section_lines(section: Section) -> Iterator[list[Span]]:
     head = "".join(column.revision.version.ljust(_WIDTH) for column in columns)
     yield [Span(f"  {'':{width}}{head}".rstrip())]
     for check, cells in matrix:
-        yield [Span(f"  {check.id:{width}}"), *(_cell(row) for row in cells)]
+        *spans, last = [Span(f"  {check.id:{width}}"), *(_cell(row) for row in cells)]
+        yield [*spans, attrs.evolve(last, text=last.text.rstrip())]
     for row, told in _told(section, {Outcome.FAILED, Outcome.WARNING}):
         mark, colour = MARKS[row.outcome]
         yield [

@@ -163,4 +163,4 @@ def _write(report: Report, file: Path | None, *, json_output: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(as_json(report)), indent=2))
         return
     for line in table(report):
-        click.echo("".join(click.style(span.text, fg=span.colour) for span in line).rstrip())
+        click.echo("".join(click.style(span.text, fg=span.colour) for span in line))
