@@ -251,7 +251,8 @@ def _reason(error: BaseException) -> str:
         group = error if isinstance(error, BaseExceptionGroup) else error.__cause__
         assert isinstance(group, BaseExceptionGroup), "the loop's condition says so"
         error = group.exceptions[0]
-    # trio puts words of its own in front of the system's.
-    system = isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror))
-    number = error.errno if system else None
-    return printable(os.strerror(number) if number else str(error) or type(error).__name__)
+    if isinstance(error, OSError) and error.errno and not isinstance(error, (ssl.SSLError, socket.gaierror)):
+        return printable(os.strerror(error.errno))  # trio puts words of its own in front of the system's
+    if isinstance(error, socket.gaierror) and error.strerror:
+        return printable(error.strerror)
+    return printable(str(error) or type(error).__name__)

@@ -87,11 +87,14 @@ def _matrix(section: Section) -> list[tuple[Check, list[Row | None]]]:
 
 def _told(section: Section, outcomes: set[Outcome]) -> Iterator[tuple[Row, list[Column]]]:
     """Rows of these outcomes; those that say the same in several revisions once, with the revisions."""
-    found: dict[tuple[str, Outcome, str], tuple[Row, list[Column]]] = {}
+    found: dict[tuple[str, ...], tuple[Row, list[Column]]] = {}
     for column in section.offered:
         for row in column.rows:
             if row.outcome in outcomes:
-                found.setdefault((row.check.id, row.outcome, row.note), (row, []))[1].append(column)
+                key: tuple[str, ...] = (row.check.id, row.outcome.value, row.note)
+                if row.check.level is Level.INFO:  # measured in each, even where it comes to the same
+                    key = (*key, column.revision.version)
+                found.setdefault(key, (row, []))[1].append(column)
     yield from found.values()
 
 
@@ -138,6 +141,9 @@ def _section_lines(section: Section) -> Iterator[list[Span]]:
     for check, cells in matrix:
         *spans, last = [Span(f"  {check.id:{width}}"), *(_cell(row) for row in cells)]
         yield [*spans, attrs.evolve(last, text=last.text.rstrip())]
+    for row, told in _told(section, {Outcome.PASSED}):
+        if row.check.level is Level.INFO:
+            yield [Span(f"  {row.check.id} ({_revisions(told)}): {row.note}")]
     for row, told in _told(section, {Outcome.FAILED, Outcome.WARNING}):
         mark, colour = MARKS[row.outcome]
         yield [
