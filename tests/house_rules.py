@@ -21,6 +21,7 @@ RANKS = {
     "wire": 0,
     "protocol": 1,
     "schema": 2,
+    "auth": 2,
     "runtime": 3,
     "transports": 4,
     "http": 4,

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from tests.documents import ROOT, Block, Namespace, blocks, converse, differences, lines_of, revisions_of, same
 from trio_mcp import Server, Settings, demo, serve_http
 from trio_mcp.cli import main
-from trio_mcp.cli.serve import Banner
+from trio_mcp.cli.running import Banner
 from trio_mcp.cli.target import load
 from trio_mcp.protocol.revisions import REVISIONS
 

@@ -135,7 +135,11 @@ def loaded() -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "heavy", ["pydantic", "pydantic_core", "jsonschema_rs", "annotated_types", "asyncio", "pytest", "hypothesis"]
+    "heavy",
+    [
+        *("pydantic", "pydantic_core", "jsonschema_rs", "annotated_types", "asyncio", "pytest", "hypothesis"),
+        *("joserfc", "cryptography", "httpx2", "trio_mcp.auth.jose", "trio_mcp.auth.fetch"),
+    ],
 )
 def test_importing_the_package_loads_nothing_optional(heavy: str, loaded: set[str]):
     assert heavy not in loaded

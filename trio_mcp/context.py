@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import trio
 
+from trio_mcp.auth.tokens import AccessToken, Authorization
 from trio_mcp.elicitation import Elicited, Form
 from trio_mcp.protocol.errors import (
     INVALID_REQUEST,
@@ -47,6 +48,8 @@ class CallPort(Protocol):
     client_info: Implementation | None
     client_capabilities: ClientCapabilities
     progress_token: ProgressToken | None
+    principal: str
+    authorization: Authorization | None
 
     answered: bool
 
@@ -135,6 +138,17 @@ class Context:
     def client_capabilities(self) -> ClientCapabilities:
         """What the client declared; a field is None where it cannot."""
         return self._call.client_capabilities
+
+    @property
+    def principal(self) -> str | None:
+        """Who calls: the subject of the verified access token. None on stdio, and where the server has no `auth`."""
+        return self._call.principal or None
+
+    @property
+    def access_token(self) -> AccessToken | None:
+        """What the verified access token says, its scopes and claims; None where there is no `principal`."""
+        authorization = self._call.authorization
+        return None if authorization is None else authorization.access_token
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import trio
 
+from trio_mcp.auth.tokens import scope_set
 from trio_mcp.context import Context
 from trio_mcp.exceptions import RegistrationError
 from trio_mcp.schema import Arguments, SchemaError, compile_arguments, docstrings
@@ -66,6 +67,20 @@ def tagged_meta(meta: Mapping[str, Any] | None, tags: Collection[str]) -> dict[s
     if tags:
         merged.setdefault("tags", sorted(tags))
     return merged or None
+
+
+def scopes_of(scopes: Collection[str] | None) -> frozenset[str]:
+    """The scopes that an access token needs for what is registered.
+
+    Raises:
+        RegistrationError: they are one string, or one of them cannot be a scope.
+    """
+    if isinstance(scopes, str):
+        raise RegistrationError(f"scopes are a list of strings: scopes=[{scopes!r}]")
+    try:
+        return scope_set(scopes or ())
+    except ValueError as error:
+        raise RegistrationError(str(error)) from error
 
 
 def _inner(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ import trio
 
 from trio_mcp.context import Context
 from trio_mcp.exceptions import RegistrationError
-from trio_mcp.handlers import Handler, describe, name_of, tagged_meta
+from trio_mcp.handlers import Handler, describe, name_of, scopes_of, tagged_meta
 from trio_mcp.protocol.errors import invalid_params
 from trio_mcp.returns import prompt_messages
 from trio_mcp.schema import ArgumentsError
@@ -18,7 +18,10 @@ from trio_mcp.wire.prompts import GetPromptResult, Prompt, PromptArgument
 
 
 class PromptOptions(TypedDict, total=False):
-    """What `@mcp.prompt(…)` takes; `thread=False` runs a quick plain function in the call's own task."""
+    """What `@mcp.prompt(…)` takes; `thread=False` runs a quick plain function in the call's own task.
+
+    `scopes` is what an access token must have, where the server has `auth`.
+    """
 
     name: str
     title: str
@@ -27,6 +30,7 @@ class PromptOptions(TypedDict, total=False):
     meta: JsonObject
     tags: Collection[str] | None
     thread: bool | None
+    scopes: Collection[str] | None
 
 
 @attrs.frozen(slots=True, eq=False)
@@ -36,6 +40,7 @@ class RegisteredPrompt:
     definition: Prompt
     handler: Handler
     tags: frozenset[str]
+    scopes: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -88,4 +93,4 @@ def make_prompt(function: Callable[..., Any], options: PromptOptions, *, strict:
         icons=list(options["icons"]) if options.get("icons") else None,
         meta=tagged_meta(options.get("meta"), options.get("tags") or ()),
     )
-    return RegisteredPrompt(definition, handler, frozenset(options.get("tags") or ()))
+    return RegisteredPrompt(definition, handler, frozenset(options.get("tags") or ()), scopes_of(options.get("scopes")))

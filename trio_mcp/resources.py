@@ -8,7 +8,7 @@ import trio
 
 from trio_mcp.context import Context
 from trio_mcp.exceptions import NotFoundError, RegistrationError
-from trio_mcp.handlers import Handler, describe, name_of, tagged_meta
+from trio_mcp.handlers import Handler, describe, name_of, scopes_of, tagged_meta
 from trio_mcp.returns import resource_contents
 from trio_mcp.schema import ArgumentsError
 from trio_mcp.uri_template import UriTemplate, UriTemplateError, shapes_of
@@ -21,7 +21,7 @@ class ResourceOptions(TypedDict, total=False):
     """What `@mcp.resource(uri, …)` takes; `size` in bytes, for plain URIs only.
 
     `thread=False` runs a quick plain function in the call's own task. `allow_traversal` lets template variables hold
-    `..`, absolute paths and encoded slashes.
+    `..`, absolute paths and encoded slashes. `scopes` is what an access token must have, where the server has `auth`.
     """
 
     name: str
@@ -35,6 +35,7 @@ class ResourceOptions(TypedDict, total=False):
     tags: Collection[str] | None
     thread: bool | None
     allow_traversal: bool
+    scopes: Collection[str] | None
 
 
 @attrs.frozen(slots=True, eq=False)
@@ -44,6 +45,7 @@ class RegisteredResource:
     definition: Resource
     handler: Handler
     tags: frozenset[str]
+    scopes: frozenset[str] = frozenset()
 
     async def read(self, context: Context, limiter: trio.CapacityLimiter) -> list[ResourceContents]:
         """Run the function and put its value into contents. Cancellation: as `Handler.call`."""
@@ -59,6 +61,7 @@ class RegisteredTemplate:
     template: UriTemplate
     handler: Handler
     tags: frozenset[str]
+    scopes: frozenset[str] = frozenset()
 
     def match(self, uri: str) -> dict[str, Any] | None:
         """The variables of `uri`, or None where it is not of this family."""
@@ -102,7 +105,7 @@ def make_resource(
         "icons": list(options["icons"]) if options.get("icons") else None,
         "meta": tagged_meta(options.get("meta"), options.get("tags") or ()),
     }
-    tags = frozenset(options.get("tags") or ())
+    tags, scopes = frozenset(options.get("tags") or ()), scopes_of(options.get("scopes"))
     if "{" not in uri:
         if handler.arguments.names:
             raise RegistrationError(
@@ -110,11 +113,11 @@ def make_resource(
                 f" put them in braces into the URI"
             )
         definition = Resource(uri=uri, size=options.get("size"), **facts)
-        return RegisteredResource(definition, handler, tags)
+        return RegisteredResource(definition, handler, tags, scopes)
     if options.get("size") is not None:
         raise RegistrationError(f"{uri!r} is a template, and its resources have no common size: leave size out")
     template = _template(uri, handler, function, options)
-    return RegisteredTemplate(ResourceTemplate(uri_template=uri, **facts), template, handler, tags)
+    return RegisteredTemplate(ResourceTemplate(uri_template=uri, **facts), template, handler, tags, scopes)
 
 
 def _template(uri: str, handler: Handler, function: Callable[..., Any], options: ResourceOptions) -> UriTemplate:

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -23,18 +24,20 @@ from trio_mcp.http.lifespan import run_lifespan
 from trio_mcp.http.worker import HttpWorker, Load, bind
 from trio_mcp.ops import openapi
 from trio_mcp.ops.access_log import AccessLog
+from trio_mcp.ops.bearer import Bearer
 from trio_mcp.ops.call_log import CallLog
 from trio_mcp.ops.cors import Cors
 from trio_mcp.ops.docs_page import PATH as DOCS_PATH
 from trio_mcp.ops.docs_page import DocsPage
 from trio_mcp.ops.documents import Document, listings
 from trio_mcp.ops.health import OPEN_PATHS, Health
-from trio_mcp.ops.https import HttpsOnly
+from trio_mcp.ops.https import HttpsOnly, RedirectToHttps
 from trio_mcp.ops.introspection import Introspection
 from trio_mcp.ops.metrics import Metrics
+from trio_mcp.ops.operator import is_operator
 from trio_mcp.ops.origin import OriginGuard, is_loopback
 from trio_mcp.ops.proxy import TrustedProxy
-from trio_mcp.ops.rate_limit import RateLimit
+from trio_mcp.ops.rate_limit import RateLimit, by_principal
 from trio_mcp.ops.traffic import CountTraffic, Traffic
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.replay import EventStore
@@ -63,13 +66,19 @@ def http_app(host: Host, *, path: str | None = None, loopback: bool | None = Non
     settings = host.server.settings
     traffic = Traffic()
     app = mcp_app(host, path=path, traffic=traffic)
-    if settings.rate_limit is not None:
-        app = RateLimit(app, settings, settings.rate_limit)
+    rate, auth = settings.rate_limit, host.server.auth
+    if rate is not None:
+        app = RateLimit(app, settings, rate, key=by_principal)
+    if auth is not None:
+        # The page is a shell that tells nothing of the server, and has the field for the token.
+        app = Bearer(app, host, auth, path=path, open_paths=(DOCS_PATH,) if settings.docs_page else ())
+        if rate is not None:  # who guesses tokens
+            app = RateLimit(app, settings, rate, failures_only=True)
     app = OriginGuard(app, host, loopback=loopback, browsers=Cors(app, settings))
-    if settings.operational_routes:
-        app = Health(CountTraffic(app, traffic), host, active=lambda: traffic.active)
     if settings.https_redirect or settings.hsts is not None:
         app = HttpsOnly(app, settings)
+    if settings.operational_routes:  # outside of it all: probes come as they can
+        app = Health(CountTraffic(app, traffic), host, active=lambda: traffic.active)
     if settings.trusted_proxies:
         app = TrustedProxy(app, settings.trusted_proxies)
     return app
@@ -145,7 +154,7 @@ def _endpoints(host: Host, path: str | None) -> dict[str, Endpoint]:
     settings = host.server.settings
     found: dict[str, Endpoint] = {}
     if settings.introspection:
-        found |= Introspection(host).endpoints
+        found |= Introspection(host, may=lambda scope, settings: is_operator(scope)).endpoints
     if settings.docs_page and "http" in settings.transports:  # it calls the endpoint
         found[DOCS_PATH] = DocsPage(host, path=path).respond
     return found
@@ -159,6 +168,7 @@ async def serve_http(
     path: str | None = None,
     certfile: str | None = None,
     keyfile: str | None = None,
+    redirect_port: int | None = None,
     event_store: EventStore | None = None,
     sockets: Sequence[socket.socket] | None = None,
     worker: int | None = None,
@@ -174,6 +184,7 @@ async def serve_http(
         port: 0 lets the system choose.
         path: of the endpoint; None: `Settings.path`.
         certfile, keyfile: PEM files, for HTTPS.
+        redirect_port: with them, send what comes to this port over plain HTTP to HTTPS.
         event_store: where events wait for clients that come back.
         sockets: bound ones to accept from, instead of binding `host` and `port`; they are closed at the end.
         worker: the number of this process among those that share the sockets, for `/health`.
@@ -185,11 +196,20 @@ async def serve_http(
 
     Raises:
         OSError: the address cannot be bound.
+        ValueError: a `redirect_port` without a certificate.
         Exception: what the lifespan raises on entering.
     """
     settings = server.settings
     shutdown = shutdown or Shutdown()
+    if redirect_port is not None and certfile is None:
+        raise ValueError("redirect_port sends clients to HTTPS, which needs certfile and keyfile")
     runtime = Host(server, event_store=event_store, worker=worker)
+    if server.auth is None and not is_loopback(host):
+        _log.warning(
+            "%s answers anybody who reaches %s: protect it with Server(auth=…) or --auth-token-env NAME",
+            server.name,
+            host or "this machine",
+        )
     access_log = AccessLog() if settings.access_log else None
     call_log = _watch_calls(runtime)
     http_worker = HttpWorker(
@@ -203,7 +223,14 @@ async def serve_http(
         load=load,
     )
     runtime.connections = http_worker.count
-    with http_worker.listening():  # before the lifespan, so that a taken port costs nothing
+    with ExitStack() as listening:  # before the lifespan, so that a taken port costs nothing
+        listening.enter_context(http_worker.listening())
+        redirecting = None
+        if redirect_port is not None:
+            to_https = RedirectToHttps(settings, port=http_worker.port)
+            guarded = OriginGuard(to_https, runtime, loopback=is_loopback(host))
+            redirecting = HttpWorker(guarded, bind(host, redirect_port), limits=limits_of(settings))
+            listening.enter_context(redirecting.listening())
         async with trio.open_nursery() as serve_nursery:
             await _start(runtime, serve_nursery, shutdown)
             if runtime.running:
@@ -211,6 +238,11 @@ async def serve_http(
                     serve_nursery.start_soon(access_log.run, name="write the access log")
                 if call_log is not None:
                     serve_nursery.start_soon(call_log.run, name="write the call log")
+                if redirecting is not None:
+                    redirect = partial(redirecting.run, shutdown=shutdown.begin, drain=trio.lowlevel.checkpoint)
+                    serve_nursery.start_soon(
+                        partial(redirect, close_timeout=settings.cleanup_timeout), name="redirect to HTTPS"
+                    )
                 await http_worker.run(
                     shutdown=shutdown.begin,
                     drain=partial(runtime.drain, shutdown.hurry),

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar, Unpack, get_args, 
 import msgspec
 import trio
 
+from trio_mcp.auth.tokens import TokenVerifier
 from trio_mcp.completions import RegisteredCompletion, make_completion
 from trio_mcp.context import Context
 from trio_mcp.exceptions import NotFoundError, RegistrationError
@@ -29,6 +30,7 @@ from trio_mcp.wire.lifecycle import Implementation, ServerCapabilities
 
 F = TypeVar("F", bound=Callable[..., Any])
 Item = TypeVar("Item")
+Registered = TypeVar("Registered", RegisteredTool, RegisteredResource, RegisteredTemplate, RegisteredPrompt)
 Lifespan = Callable[["Server"], AbstractAsyncContextManager[Any]]
 OnDuplicate = Literal["error", "replace", "ignore"]
 
@@ -59,6 +61,7 @@ class Server:
         lifespan: an async context manager taking the server, entered before the first request and left after the
             last; what it yields is `ctx.lifespan`.
         settings: limits and durations.
+        auth: who may call over HTTP, by their bearer tokens; None: everybody. Pipes are not asked.
         strict: take arguments exactly, instead of `"10"` for 10 as models send them.
         page_size: how many items a list shows at once; None: all.
         on_duplicate: what a second registration of a name does: "error", "replace" or "ignore".
@@ -77,6 +80,7 @@ class Server:
         website_url: str | None = None,
         lifespan: Lifespan | None = None,
         settings: Settings | None = None,
+        auth: TokenVerifier | None = None,
         strict: bool = False,
         page_size: int | None = None,
         on_duplicate: OnDuplicate = "error",
@@ -96,6 +100,9 @@ class Server:
         self.stamp = {SERVER_INFO_KEY: msgspec.Raw(msgspec.json.encode(self.info))}
         self.instructions = instructions
         self.settings = settings or Settings()
+        self.auth = auth
+        #: Whether anything that was registered asks for scopes.
+        self.scoped = False
         self.strict = strict
         self.page_size = page_size
         self.lifespan: Lifespan = lifespan or _no_lifespan
@@ -283,7 +290,7 @@ class Server:
     def _returning(function: F, registered: object) -> F:
         return function
 
-    def _register(self, registry: dict[str, Item], name: str, item: Item, kind: str) -> Item:
+    def _register(self, registry: dict[str, Registered], name: str, item: Registered, kind: str) -> Registered:
         if name in registry:
             if self._on_duplicate == "error":
                 raise RegistrationError(
@@ -292,6 +299,7 @@ class Server:
             if self._on_duplicate == "ignore":
                 return registry[name]
         registry[name] = item
+        self.scoped = self.scoped or bool(item.scopes)
         self.changed(f"{kind}s")
         return item
 

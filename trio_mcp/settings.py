@@ -8,6 +8,8 @@ from typing import Final, Literal, get_args
 
 import attrs
 
+from trio_mcp.urls import is_safe_url, split_url
+
 #: What one port can serve: Streamable HTTP, HTTP+SSE of the first revision, the notifications dialect, direct replies,
 #: WebSocket.
 TRANSPORTS: Final = ("http", "sse", "notifications", "message", "websocket")
@@ -212,6 +214,25 @@ class Settings:
     introspection: bool = True
     #: Seconds between two looks of those who watch live sessions. Applied in `ops.introspection`.
     introspection_interval: float = attrs.field(default=0.25, validator=attrs.validators.gt(0))
+
+    # Authorization
+    #: What clients call the MCP endpoint, such as `https://mcp.example.org/mcp`; None: what each request calls it.
+    #: Applied in `auth.resource`.
+    resource_url: str | None = attrs.field(default=None)
+    #: Where clients get tokens, told in the metadata (RFC 9728); None: what the verifier says. Applied in
+    #: `auth.resource`.
+    authorization_servers: tuple[str, ...] | None = attrs.field(default=None, converter=_strings)
+
+    @resource_url.validator
+    def _check_resource_url(self, attribute: object, value: str | None) -> None:
+        if value is not None and (split_url(value) is None or "?" in value):
+            raise ValueError(f"resource_url must be an http(s) URL without query and fragment, not {value!r}")
+
+    @authorization_servers.validator
+    def _check_authorization_servers(self, attribute: object, value: tuple[str, ...] | None) -> None:
+        for url in value or ():
+            if not is_safe_url(url):
+                raise ValueError(f"authorization_servers must be https:// URLs (http:// only on loopback), not {url!r}")
 
     @path.validator
     def _check_path(self, attribute: object, value: str) -> None:

@@ -18,6 +18,7 @@ from trio_mcp.handlers import (
     place_of,
     raw_parameters,
     run_function,
+    scopes_of,
     tagged_meta,
 )
 from trio_mcp.json_schema import Validate, compile_validator, decode_object
@@ -41,6 +42,7 @@ class ToolOptions(TypedDict, total=False):
         timeout: seconds that one call may take; None: `Settings.tool_timeout`; `math.inf`: no bound.
         thread: False runs a quick plain function in the call's own task instead of a thread.
         tags: for the server's own grouping; sent in `_meta` under `tags`.
+        scopes: what an access token must have for a call, where the server has `auth`.
     """
 
     name: str
@@ -53,6 +55,7 @@ class ToolOptions(TypedDict, total=False):
     output_schema: JsonObject | bool | None
     timeout: float | None
     thread: bool | None
+    scopes: Collection[str] | None
 
 
 class Runner(Protocol):
@@ -70,6 +73,7 @@ class RegisteredTool:
     Attributes:
         param_headers: parameters that a client repeats in HTTP headers (2026-07-28).
         timeout: the tool's own bound in seconds, or None.
+        scopes: what an access token needs for a call.
     """
 
     definition: Tool
@@ -79,6 +83,7 @@ class RegisteredTool:
     tags: frozenset[str]
     param_headers: tuple[ParamHeader, ...]
     place: Place
+    scopes: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -204,6 +209,7 @@ def make_tool(function: Callable[..., Any], options: ToolOptions, *, strict: boo
         frozenset(options.get("tags") or ()),
         _headers_of(name, definition.input_schema),
         handler.place,
+        scopes_of(options.get("scopes")),
     )
 
 
@@ -228,6 +234,7 @@ def make_raw_tool(
         frozenset(options.get("tags") or ()),
         _headers_of(name, input_schema),
         runner.place,
+        scopes_of(options.get("scopes")),
     )
 
 

@@ -9,7 +9,7 @@ import trio
 
 from tests.cli.commands import Command, call, exchanged, parsed, ran, session, started, until
 from trio_mcp.cli.errors import CliError
-from trio_mcp.cli.serve import folders_of
+from trio_mcp.cli.running import folders_of
 from trio_mcp.cli.watch import FileWatch, check_watcher
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sockets are handed down on Unix only")

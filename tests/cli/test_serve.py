@@ -8,9 +8,11 @@ import pytest
 
 from tests.cli.commands import SERVER, call, exchanged, opened, parsed, ran, request, session, started, until
 from trio_mcp import Server, Settings, Shutdown
-from trio_mcp.cli import serve
+from trio_mcp.cli import running
+from trio_mcp.cli.address import check_address
 from trio_mcp.cli.errors import CliError
-from trio_mcp.cli.serve import Banner, check_address, configured
+from trio_mcp.cli.running import Banner
+from trio_mcp.cli.serve import configured
 
 FAILING = """
 from contextlib import asynccontextmanager
@@ -196,7 +198,7 @@ def test_a_ctrl_c_that_comes_too_late_or_too_early_for_the_signal_receiver_is_qu
     async def interrupted() -> None:
         raise KeyboardInterrupt
 
-    serve._run(Server("s"), interrupted, Shutdown(), begun=lambda: True)
+    running._run(Server("s"), interrupted, Shutdown(), begun=lambda: True)
 
 
 # What cannot begin
@@ -228,7 +230,7 @@ def test_an_address_that_is_free_passes():
 
 
 def test_a_port_that_needs_rights_is_told_so(monkeypatch):
-    monkeypatch.setattr("trio_mcp.cli.serve.socket.socket", _Forbidden)
+    monkeypatch.setattr("trio_mcp.cli.address.socket.socket", _Forbidden)
     with pytest.raises(CliError, match="not permitted; take a port above 1023"):
         check_address("127.0.0.1", 80)
 
@@ -319,3 +321,12 @@ def test_an_event_store_is_for_http(tmp_path: Path):
     done = ran("serve", "--transport", "stdio", "--event-store", "events.db", cwd=tmp_path)
     assert done.returncode == 2
     assert "--event-store is for HTTP" in done.stderr
+
+
+def test_a_redirect_port_needs_a_certificate_and_one_worker(tmp_path: Path):
+    ended = ran("serve", "--port", "0", "--redirect-port", "0", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert "give --certfile and --keyfile" in ended.stderr
+    ended = ran("serve", "--port", "0", "--redirect-port", "0", "--workers", "2", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "one worker" in ended.stderr

@@ -9,7 +9,7 @@ import pytest
 from tests.cli.commands import INITIALIZE, INITIALIZED, SERVER, Command, call, request, started
 from trio_mcp import Server
 from trio_mcp.cli.errors import CliError
-from trio_mcp.cli.serve import run_stdio
+from trio_mcp.cli.running import run_stdio
 
 STDIO = ("serve", "fixture.py", "--transport", "stdio")
 AT_ONCE = 1
@@ -112,7 +112,7 @@ def test_a_closed_stdin_is_told(monkeypatch):
 
 def test_somebody_at_a_terminal_is_told_what_to_expect(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", _Terminal())
-    monkeypatch.setattr("trio_mcp.cli.serve._run", lambda *arguments, begun: None)
+    monkeypatch.setattr("trio_mcp.cli.running._run", lambda *arguments, begun: None)
     run_stdio(Server("house"))
     shown = capsys.readouterr()
     assert shown.out == ""

@@ -31,7 +31,7 @@ from tests.http.sockets import Wire
 from trio_mcp import Server, Settings, Shutdown
 from trio_mcp.cli.balance import ABSENT, Balance, shared_memory
 from trio_mcp.cli.errors import CliError
-from trio_mcp.cli.serve import run_parent
+from trio_mcp.cli.running import run_parent
 from trio_mcp.cli.supervisor import MARGIN, Bounds, Order
 from trio_mcp.cli.workers import LINK, Worker, check_platform
 
@@ -417,7 +417,7 @@ def test_a_port_that_somebody_takes_in_between_is_told_the_same(monkeypatch):
     def taken(host: str, port: int) -> list[socket.socket]:
         raise OSError(98, "Address already in use")
 
-    monkeypatch.setattr("trio_mcp.cli.serve.listen_on", taken)
+    monkeypatch.setattr("trio_mcp.cli.address.listen_on", taken)
     with pytest.raises(CliError, match="the port is taken"):
         run_parent({"host": "127.0.0.1", "port": 0, "workers": 2, "certfile": None, "keyfile": None})
 

@@ -1,11 +1,26 @@
 """HTTPS only: what comes over plain HTTP is sent there, and browsers are told to stay."""
 
+import socket
+from functools import partial
+from pathlib import Path
+
 import pytest
+import trio
 
 from tests.http.fetch import Fetch
+from tests.http.servers import small_server
+from tests.http.sockets import Wire
 from tests.ops.edge import echoed, edge
-from trio_mcp import Settings
-from trio_mcp.ops.https import HttpsOnly
+from trio_mcp import Settings, Shutdown, serve_http
+from trio_mcp.ops.https import HttpsOnly, RedirectToHttps
+
+TESTS = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(params=[True, False], ids=["our lane", "another server"])
@@ -28,14 +43,11 @@ async def test_plain_http_is_sent_to_https_with_its_path_and_query(lane: bool, a
 async def test_the_name_is_kept_and_the_port_is_that_of_https(host: str, name: str, autojump_clock):
     settings = Settings(https_redirect=True)
 
-    async def app(scope, receive, send):
-        raise AssertionError("passed on")
-
     fetch = Fetch("POST", "/mcp", [(b"host", host.encode())], [b""])
-    await fetch.run(HttpsOnly(app, settings, port=8443))
+    await fetch.run(RedirectToHttps(settings, port=8443))
     assert fetch.headers["location"] == f"https://{name}:8443/mcp"
     fetch = Fetch("POST", "/mcp", [(b"host", host.encode())], [b""])
-    await fetch.run(HttpsOnly(app, settings, port=443))
+    await fetch.run(RedirectToHttps(settings, port=443))
     assert fetch.headers["location"] == f"https://{name}/mcp"
 
 
@@ -83,4 +95,36 @@ async def test_a_plain_websocket_is_refused(autojump_clock):
 
     scope = {"type": "websocket", "scheme": "ws", "headers": []}
     await HttpsOnly(app, Settings(https_redirect=True))(scope, receive, send)
-    assert [message["type"] for message in sent] == ["websocket.close"]
+    assert "websocket.close" in {message["type"] for message in sent}
+
+
+async def test_health_is_answered_over_plain_http_too_because_probes_come_as_they_can(autojump_clock):
+    async with edge(https_redirect=True) as web:
+        assert (await web.fetch("GET", path="/health")).status == 200
+        assert (await web.fetch("GET", path="/ready")).status == 200
+
+
+async def test_a_plain_port_beside_the_https_one_sends_clients_there():
+    certfile, keyfile = (str(TESTS / "http" / f"{name}.pem") for name in ("certificate", "key"))
+    redirect_port = free_port()
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            shutdown = Shutdown()
+            serve = partial(serve_http, small_server(), port=0, certfile=certfile, keyfile=keyfile, shutdown=shutdown)
+            [url] = await nursery.start(partial(serve, redirect_port=redirect_port))
+            plain = await Wire.to(f"http://127.0.0.1:{redirect_port}/mcp")
+            async with plain.stream:
+                await plain.send("POST", {"jsonrpc": "2.0", "id": 1, "method": "ping"})
+                assert await plain.head() == 308
+                assert plain.headers["location"] == url
+            evil = await Wire.to(f"http://127.0.0.1:{redirect_port}/mcp")
+            async with evil.stream:
+                evil.host = "evil.example"
+                await evil.send("GET")
+                assert await evil.head() == 421
+            shutdown.begin.set()
+
+
+async def test_a_plain_port_without_a_certificate_is_refused():
+    with pytest.raises(ValueError, match="needs certfile"):
+        await serve_http(small_server(), port=0, redirect_port=8080)

@@ -242,7 +242,7 @@ async def test_it_is_served_and_made_again_when_tools_or_routes_change(autojump_
             "/introspection",
             "/introspection/events",
         }
-        transports = {"/sse", "/messages", "/notifications", "/message", "/ws"}
+        transports = {"/sse", "/messages", "/notifications", "/message"}
         assert set(first["paths"]) == {"/here", *own, *transports}
         assert "echo.call" in first["components"]["schemas"]
         server.remove_tool("echo")

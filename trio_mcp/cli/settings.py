@@ -14,7 +14,8 @@ from click.core import ParameterSource
 
 from trio_mcp import demo
 from trio_mcp.cli.errors import tracebacks
-from trio_mcp.cli.serve import SETTINGS, flags_of, say_warnings, serve_command
+from trio_mcp.cli.options import SETTINGS, flags_of
+from trio_mcp.cli.serve import say_warnings, serve_command
 from trio_mcp.cli.sources import Given, configurable, is_secret, sources_of
 from trio_mcp.cli.target import load
 from trio_mcp.cli.values import applied

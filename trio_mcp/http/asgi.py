@@ -4,12 +4,14 @@ A client that leaves is a cancellation here, not a message. It refuses to know M
 what a status means is the endpoints' concern.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
 import trio
 
+from trio_mcp.auth.tokens import AUTHORIZATION, Authorization
 from trio_mcp.protocol.headers import Headers
 from trio_mcp.settings import Settings
 
@@ -83,6 +85,21 @@ class Exchange:
         self._send_message = send
         self._settings = settings
         self._spawn: Callable[..., None] | None = None
+
+    @property
+    def principal(self) -> str:
+        """Whose request it is; empty where nobody was asked."""
+        return self.scope.get("principal") or ""
+
+    @property
+    def authorization(self) -> Authorization | None:
+        """What the request was let in by; None where no token was asked for."""
+        return self.scope.get(AUTHORIZATION)
+
+    @property
+    def until(self) -> float:
+        """When its token ends, on trio's clock: no stream goes on longer."""
+        return math.inf if self.authorization is None else self.authorization.until
 
     async def _send(self, message: dict[str, Any]) -> None:
         """Send an ASGI message within the write timeout; on our own lane that bound is the lane's."""

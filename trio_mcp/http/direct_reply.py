@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from trio_mcp.http.asgi import Exchange
+from trio_mcp.http.forbidden import respond_forbidden
 from trio_mcp.http.message import PER_REQUEST_STATUS, SESSION_STATUS, respond_error
 from trio_mcp.http.posting import not_allowed, read_posted, speaks
 from trio_mcp.http.stream_response import Style, respond_json
@@ -23,6 +24,7 @@ from trio_mcp.runtime.dispatch import answer
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.outlet import Outlet
 from trio_mcp.runtime.per_request import PerRequestCall
+from trio_mcp.runtime.scopes import InsufficientScopeError
 from trio_mcp.wire.jsonrpc import Notification, Request
 
 MESSAGE_PATH: Final = "/message"
@@ -52,6 +54,9 @@ async def post(host: Host, exchange: Exchange) -> None:
     outlet.answers_only = outlet.attended = True
     try:
         call = _call(host, exchange, message, outlet)
+    except InsufficientScopeError as error:
+        await respond_forbidden(host, exchange, error, message.id)
+        return
     except McpError as error:
         per_request = carries_version(message.params) or names_per_request(exchange.headers.text(PROTOCOL_VERSION))
         status = PER_REQUEST_STATUS.get(error.code, 400) if per_request else 200
@@ -75,10 +80,24 @@ def _call(host: Host, exchange: Exchange, request: Request, outlet: Outlet) -> C
         opened = open_request(request, None)
         if opened.method.name == "subscriptions/listen":
             raise McpError(METHOD_NOT_FOUND, "Method not found: subscriptions/listen needs a stream; use /mcp")
-        principal = exchange.scope.get("principal", "")
-        return PerRequestCall(host, opened, outlet, headers=exchange.headers, principal=principal)
+        return PerRequestCall(
+            host,
+            opened,
+            outlet,
+            headers=exchange.headers,
+            principal=exchange.principal,
+            authorization=exchange.authorization,
+        )
     revision = REVISIONS.get(exchange.headers.text(PROTOCOL_VERSION) or "")
-    return DirectCall(host, request, outlet, revision, exchange.headers)
+    return DirectCall(
+        host,
+        request,
+        outlet,
+        revision,
+        exchange.headers,
+        principal=exchange.principal,
+        authorization=exchange.authorization,
+    )
 
 
 async def _run(host: Host, exchange: Exchange, call: Call) -> None:

@@ -16,6 +16,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
@@ -25,8 +26,10 @@ from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from trio_mcp.http.asgi import App
 from trio_mcp.http.byte_stream import CHUNK
 from trio_mcp.http.handed_app import HandedApp, Inbox, LogAccess
 from trio_mcp.http.websocket_stream import WebSocketStream
@@ -173,6 +176,24 @@ class _Http2(H2Protocol):
             self.connection.reset_stream(stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
         except h2.exceptions.ProtocolError as error:
             _log.debug("HTTP/2: %r", error)
+
+
+class Foreign:
+    """What all connections have in common that are handed over by one worker."""
+
+    def __init__(self, app: App, config: Config) -> None:
+        foreign: Any = app  # hypercorn spells each ASGI message out; ours are dicts
+        self._app = ASGIWrapper(foreign)
+        self._config = config
+        self._context = WorkerContext(None)
+
+    async def serve(self, stream: trio.abc.Stream, data: bytes, **options: Any) -> None:
+        """Serve a connection from these bytes on; options are `Handover`'s. Raises nothing for what the client does."""
+        await Handover(self._app, self._config, self._context, PrefixedStream(stream, data), **options).run()
+
+    async def end(self) -> None:
+        """The worker goes away: they close themselves."""
+        await self._context.terminated.set()
 
 
 class Handover(TCPServer):

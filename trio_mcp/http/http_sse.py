@@ -49,7 +49,7 @@ async def get(host: Host, exchange: Exchange) -> None:
     session.reading(+1)
     try:
         await exchange.while_connected(
-            gone, partial(stream, exchange, outlet, settings, form=_form(host, exchange, session))
+            gone, partial(stream, exchange, outlet, settings, form=_form(host, exchange, session), until=exchange.until)
         )
     finally:
         session.reading(-1)

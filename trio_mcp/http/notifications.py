@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 from uuid import uuid4
 
+from trio_mcp.auth.tokens import Authorization
 from trio_mcp.http.asgi import Exchange
 from trio_mcp.http.message import respond_error
 from trio_mcp.http.posting import (
@@ -85,7 +86,9 @@ async def _write(host: Host, exchange: Exchange, session: Session, fanout: Fanou
     form = Form(silence=settings.sse_keepalive, greeting=greeting, encode=partial(_encode, session.key))
     session.reading(+1)
     try:
-        await exchange.while_connected(reader.leave, partial(stream, exchange, reader, settings, form=form))
+        await exchange.while_connected(
+            reader.leave, partial(stream, exchange, reader, settings, form=form, until=exchange.until)
+        )
     finally:
         session.reading(-1)
         fanout.detach(reader)
@@ -116,16 +119,18 @@ async def post(host: Host, exchange: Exchange) -> None:
         await take_in(host, exchange, session, posted, _deliver)
 
 
-def _deliver(session: Session, message: Message, outlet: Outlet, headers: Headers) -> None:
+def _deliver(
+    session: Session, message: Message, outlet: Outlet, headers: Headers, authorization: Authorization | None
+) -> None:
     """As `Session.deliver`, with the words of this dialect."""
     if not isinstance(message, Request):
-        session.deliver(message, outlet, headers)
+        session.deliver(message, outlet, headers, authorization)
     elif message.method == "initialize":
         _initialize(session, message, outlet)
     elif message.method in METHODS:
-        session.deliver(message, outlet, headers)
+        session.deliver(message, outlet, headers, authorization)
     elif message.method in session.host.server.tools:
-        session.call_tool(message, outlet, headers)
+        session.call_tool(message, outlet, headers, authorization)
     else:
         text = f"Method not found: {message.method} is neither a method of MCP nor a tool of this server"
         outlet.respond(encode_error(message.id, METHOD_NOT_FOUND, text), METHOD_NOT_FOUND)

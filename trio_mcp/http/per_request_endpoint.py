@@ -8,6 +8,7 @@ from typing import Final
 import trio
 
 from trio_mcp.http.asgi import ClientGoneError, Exchange
+from trio_mcp.http.forbidden import respond_forbidden
 from trio_mcp.http.message import PER_REQUEST_STATUS, respond_error
 from trio_mcp.http.stream_response import Style, respond_json, stream
 from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE, McpError
@@ -17,6 +18,7 @@ from trio_mcp.runtime.dispatch import answer
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.outlet import Outlet
 from trio_mcp.runtime.per_request import PerRequestCall
+from trio_mcp.runtime.scopes import InsufficientScopeError
 from trio_mcp.wire.jsonrpc import Message, Notification, Request, Response
 
 _STYLE: Final = Style(statuses=PER_REQUEST_STATUS)
@@ -38,8 +40,17 @@ async def post(host: Host, exchange: Exchange, message: Message) -> None:
             return
         opened = open_request(message, exchange.headers, sessions=settings.sessions)
         _check_tool_headers(host, exchange, opened)
-        principal = exchange.scope.get("principal", "")
-        call = PerRequestCall(host, opened, outlet, headers=exchange.headers, principal=principal)
+        call = PerRequestCall(
+            host,
+            opened,
+            outlet,
+            headers=exchange.headers,
+            principal=exchange.principal,
+            authorization=exchange.authorization,
+        )
+    except InsufficientScopeError as error:
+        await respond_forbidden(host, exchange, error, message.id if isinstance(message, Request) else None)
+        return
     except McpError as error:
         status = PER_REQUEST_STATUS.get(error.code, 400)
         id = None if isinstance(message, Notification) else message.id

@@ -9,11 +9,13 @@ from urllib.parse import parse_qs
 
 import attrs
 
+from trio_mcp.auth.tokens import Authorization
 from trio_mcp.http.asgi import TEXT_TYPE, Exchange
 from trio_mcp.http.message import respond_error
 from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE, McpError
 from trio_mcp.protocol.headers import PROTOCOL_VERSION, Headers, accepts, is_json
 from trio_mcp.protocol.revisions import REVISIONS
+from trio_mcp.protocol.session import batch_fault
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.outlet import Outlet
 from trio_mcp.runtime.pipe import BatchOutlet
@@ -21,7 +23,7 @@ from trio_mcp.runtime.session import Session
 from trio_mcp.wire.base import RequestId
 from trio_mcp.wire.jsonrpc import Message, Request, WireError, decode, decode_batch, encode_error, is_batch
 
-Deliver = Callable[[Session, Message, Outlet, Headers], None]
+Deliver = Callable[[Session, Message, Outlet, Headers, Authorization | None], None]
 
 #: The name of a session in a query.
 SESSION_QUERY: Final = "session_id"
@@ -88,7 +90,7 @@ async def open_session(
     The one place where the dialects open sessions: who may use one later, is noted here.
     """
     try:
-        return await host.open_session(standing=standing, transport=transport, key=key)
+        return await host.open_session(standing=standing, transport=transport, key=key, principal=exchange.principal)
     except McpError as error:
         await respond_error(exchange, UNAVAILABLE, error.code, error.message)
         return None
@@ -109,7 +111,7 @@ async def find_session(
         text = f"Bad Request: no session id: {how}"
         await respond_error(exchange, 400, INVALID_REQUEST, text, id=id)
         return None
-    session = host.find(session_id)
+    session = host.find(session_id, exchange.principal)
     if session is None or session.transport != transport:
         text = f"Session not found: it ended or never was; {how}"
         await respond_error(exchange, 404, INVALID_REQUEST, text, id=id)
@@ -135,16 +137,16 @@ async def take_in(
         return
     outlet, messages = session.standing, posted.messages
     if posted.batch:
-        if not session.protocol.revision.batching or len(messages) > host.server.settings.max_batch:
-            text = "Invalid Request: batches are not part of this protocol version, or this one is too long"
-            await respond_error(exchange, 400, INVALID_REQUEST, text)
+        fault = batch_fault(session.protocol.revision, len(messages), host.server.settings.max_batch)
+        if fault is not None:
+            await respond_error(exchange, 400, INVALID_REQUEST, fault)
             return
         outlet = BatchOutlet(outlet, sum(isinstance(message, (Request, WireError)) for message in messages))
     for message in messages:
         if isinstance(message, WireError):
             outlet.respond(encode_error(message.id, message.code, message.message), message.code)
         else:
-            deliver(session, message, outlet, exchange.headers)
+            deliver(session, message, outlet, exchange.headers, exchange.authorization)
     await exchange.respond(202, b"Accepted", (TEXT_TYPE,))
 
 

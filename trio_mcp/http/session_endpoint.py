@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from trio_mcp.http.asgi import Exchange, Header
+from trio_mcp.http.forbidden import respond_forbidden
 from trio_mcp.http.message import SESSION_STATUS, respond_error
 from trio_mcp.http.stream_response import Style, reply, stream
 from trio_mcp.protocol.errors import INVALID_REQUEST, UNAVAILABLE, McpError
@@ -16,6 +17,7 @@ from trio_mcp.protocol.revisions import REVISIONS
 from trio_mcp.protocol.session import State, batch_fault
 from trio_mcp.runtime.host import Host
 from trio_mcp.runtime.outlet import Outlet
+from trio_mcp.runtime.scopes import InsufficientScopeError, check_message
 from trio_mcp.runtime.session import Session
 from trio_mcp.wire.base import RequestId
 from trio_mcp.wire.jsonrpc import Message, Request, WireError, encode_error
@@ -28,6 +30,11 @@ async def post(host: Host, exchange: Exchange, message: Message) -> None:
     """Take one message in and answer it."""
     session = await _session_of(host, exchange, message)
     if session is None:
+        return
+    try:
+        check_message(host, exchange.authorization, message)
+    except InsufficientScopeError as error:
+        await respond_forbidden(host, exchange, error, message.id if isinstance(message, Request) else None)
         return
     if not isinstance(message, Request):
         session.deliver(message, Outlet(1))
@@ -75,7 +82,7 @@ async def _answer(
         if isinstance(message, WireError):
             outlet.respond(encode_error(message.id, message.code, message.message), message.code)
         else:
-            session.deliver(message, outlet, exchange.headers)
+            session.deliver(message, outlet, exchange.headers, exchange.authorization)
     if session.protocol.state is State.NEW:  # a refused initialize: there is no session
         session.end("initialize was refused")
     style = _POLLING if session.protocol.revision.polling else _PLAIN
@@ -119,7 +126,8 @@ async def get(host: Host, exchange: Exchange) -> None:
             return
     # No waiting between `resume` and the reader: what is replayed must not go to a reader that was there before.
     polling, settings = session.protocol.revision.polling, host.server.settings
-    work = partial(stream, exchange, outlet, settings, polling=polling, headers=_session_header(session))
+    headers = _session_header(session)
+    work = partial(stream, exchange, outlet, settings, polling=polling, headers=headers, until=exchange.until)
     await _read(session, exchange, outlet, work)
 
 
@@ -142,12 +150,12 @@ async def _session_of(host: Host, exchange: Exchange, message: Message | None) -
             await respond_error(exchange, 400, INVALID_REQUEST, f"Bad Request: {text}", id=id)
             return None
         try:
-            return await host.open_session()
+            return await host.open_session(principal=exchange.principal)
         except McpError as error:
             await respond_error(exchange, UNAVAILABLE, error.code, error.message, id=id)
             return None
     try:
-        session = host.find(session_id) or await host.revive(session_id)
+        session = host.find(session_id, exchange.principal) or await host.revive(session_id, exchange.principal)
     except McpError as error:
         await respond_error(exchange, UNAVAILABLE, error.code, error.message, id=id)
         return None

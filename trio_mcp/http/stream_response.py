@@ -4,6 +4,7 @@ A reply stays uncommitted until it is clear: the last answer came first, so it i
 what went wrong; or something else came first, or nothing for `Settings.commit_after`, and it is a stream.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -107,11 +108,15 @@ async def stream(
     polling: bool = False,
     headers: tuple[Header, ...] = (),
     form: Form | None = None,
+    until: float = math.inf,
 ) -> None:
     """Write an outlet as events until it closes or parts, with a comment in every silence of `Settings.keepalive`.
 
     A reader that wrote this outlet before is sent away, and so are we when another comes. Ends with the stream's
     terminator, unless the client left.
+
+    Args:
+        until: when to end the connection, though not the stream, on trio's clock: no reader outlives its token.
     """
     if exchange.gone:
         return
@@ -123,12 +128,12 @@ async def stream(
             if polling and event_id is not None:
                 first = encode_event(b"", id=event_id, retry=round(settings.retry * 1000))
         await exchange.start_stream(headers, first + form.encode(outlet.take()))
-        await _write_events(exchange, outlet, form)
+        await _write_events(exchange, outlet, form, until)
     if not exchange.gone:
         await exchange.finish()
 
 
-async def _write_events(exchange: Exchange, outlet: Outlet, form: Form) -> None:
+async def _write_events(exchange: Exchange, outlet: Outlet, form: Form, until: float) -> None:
     while not outlet.parted:
         frames = outlet.take()
         if frames:
@@ -136,7 +141,10 @@ async def _write_events(exchange: Exchange, outlet: Outlet, form: Form) -> None:
         elif outlet.closed:
             break
         else:
-            with trio.move_on_after(form.silence) as silence:
+            now = trio.current_time()
+            if now >= until:
+                break
+            with trio.move_on_at(min(now + form.silence, until)) as silence:
                 await outlet.wait()
-            if silence.cancelled_caught:
+            if silence.cancelled_caught and trio.current_time() < until:
                 await exchange.write(form.keepalive)

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import trio
 
+from trio_mcp.auth.tokens import AUTHORIZATION
 from trio_mcp.http.asgi import TEXT_TYPE, App, Exchange, Receive, Scope, Send, refuse_socket
 from trio_mcp.protocol.headers import Headers
 from trio_mcp.runtime.host import Host
@@ -119,8 +120,15 @@ class _Socket:
                 await self._send({"type": "websocket.close", "code": self._code, "reason": self._reason})
 
     async def _serve(self) -> None:
-        principal, headers = self._scope.get("principal", ""), Headers(self._scope["headers"])
-        pipe = Pipe(self._host, self._write, framed=True, principal=principal, headers=headers)
+        scope = self._scope
+        pipe = Pipe(
+            self._host,
+            self._write,
+            framed=True,
+            principal=scope.get("principal", ""),
+            authorization=scope.get(AUTHORIZATION),
+            headers=Headers(scope["headers"]),
+        )
         async with trio.open_nursery() as socket_nursery:
             socket_nursery.start_soon(self._go_when_drained, pipe, name="watch for the drain")
             if self._channel is not None:

@@ -11,17 +11,15 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any, Final, Protocol
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio.worker_context import WorkerContext
 
 from trio_mcp.http.asgi import App
 from trio_mcp.http.byte_stream import CHUNK, SocketBytes, StreamBytes, name_of, peer_of
 from trio_mcp.http.connection import Connection, Limits
-from trio_mcp.http.handover import Handover, PrefixedStream
 from trio_mcp.http.hangup import Hangups
 
 _log = logging.getLogger("trio_mcp.worker")
@@ -157,13 +155,17 @@ class HttpWorker:
         self._tls: Any = None
         self._open = 0
         self._closed = trio.lowlevel.ParkingLot()
-        self._context = WorkerContext(None)
-        foreign: Any = app  # hypercorn spells each ASGI message out; ours are dicts
-        self._wrapped_app = ASGIWrapper(foreign)
+        self._foreign: Any = None
 
     def count(self) -> int:
         """How many connections are open, those handed over included."""
         return self._open
+
+    @property
+    def port(self) -> int | None:
+        """The port of the first socket, inside `listening`; None for a Unix socket."""
+        address = self._listening[0].getsockname()
+        return int(address[1]) if isinstance(address, tuple) else None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -221,7 +223,8 @@ class HttpWorker:
             self.closing = True
             for connection in tuple(self.connections):
                 connection.shut()
-            await self._context.terminated.set()  # what was handed over closes itself on this
+            if self._foreign is not None:
+                await self._foreign.end()
             with trio.move_on_after(close_timeout):
                 while self._open:
                     await self._closed.park()
@@ -326,11 +329,15 @@ class HttpWorker:
         client: tuple[str, int] | None,
         server: tuple[str, int] | None,
     ) -> None:
-        handover = Handover(
-            self._wrapped_app,
-            self.config,
-            self._context,
-            PrefixedStream(stream, data),
+        if self._foreign is None:
+            # Not imported before: hypercorn's HTTP/2 and WebSocket are a tenth of the memory of a server, and many need
+            # neither. Not in a thread either: the first who comes waits some 50 ms, and a mock clock stays true.
+            self._foreign = import_module("trio_mcp.http.handover").Foreign(self.app, self.config)
+            if self.closing:
+                await self._foreign.end()
+        await self._foreign.serve(
+            stream,
+            data,
             alpn=alpn,
             tls=tls,
             client=client,
@@ -339,7 +346,6 @@ class HttpWorker:
             body_time=self.limits.body_time,
             log_access=self.log_access,
         )
-        await handover.run()
 
 
 async def _wait_for_turn(sock: socket.socket, load: Load) -> None:

@@ -34,14 +34,14 @@ class DocsPage:
     """
 
     def __init__(self, host: Host, *, path: str | None = None) -> None:
-        settings = host.server.settings
+        settings, guarded = host.server.settings, host.server.auth is not None
         self._facts = {
             "endpoint": (path or settings.path).rstrip("/") or "/",
             "page": PATH,
             "introspection": EVENTS_PATH if settings.introspection else None,
             "revision": next(version for version, revision in REVISIONS.items() if revision.per_request),
-            "name": host.server.info.title or host.server.name,
-            "version": host.server.info.version,
+            "name": "MCP server" if guarded else host.server.info.title or host.server.name,
+            "version": "" if guarded else host.server.info.version,
             "trio_mcp": __version__,
         }
         self._made: tuple[bytes, tuple[Header, ...]] | None = None

@@ -117,13 +117,18 @@ class OriginGuard:
         return _host_matches(netloc, allowed) if allowed is not None else netloc.lower() == host.lower()
 
 
+def host_name(host: str) -> str | None:
+    """The name in a Host header, in lower case and without its port; None where it is malformed."""
+    parts = _HOST.fullmatch(host.lower())
+    return None if parts is None else parts[1]
+
+
 def _host_matches(host: str, allowed: tuple[str, ...]) -> bool:
     """Whether `host`, with or without its port, is one of the allowed."""
     host = host.lower()
-    parts = _HOST.fullmatch(host)
-    if parts is None:
+    name = host_name(host)
+    if name is None:
         return False
-    name = parts[1]
     for pattern in allowed:
         pattern = pattern.lower()
         if pattern in (host, name) or (pattern.startswith("*.") and name.endswith(pattern[1:])):

@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 import trio
 
-from trio_mcp.http.asgi import JSON_TYPE, App, Exchange, Header, Receive, Scope, Send, with_headers
+from trio_mcp.http.asgi import JSON_TYPE, App, Exchange, Header, Receive, Scope, Send, refuse_socket, with_headers
 from trio_mcp.protocol.errors import TOO_MANY_REQUESTS
 from trio_mcp.settings import Settings, parse_rate
 from trio_mcp.wire.jsonrpc import encode_error
@@ -144,11 +144,10 @@ class RateLimit:
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, verdict: Verdict) -> None:
         wait = max(math.ceil(verdict.wait), 1)
-        if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1013})
-            return
         text = f"Too Many Requests: {self.limiter.count} in {self.limiter.seconds:g} s; wait {wait} s"
+        if scope["type"] == "websocket":
+            await refuse_socket(scope, receive, send, 429, text)
+            return
         headers = (JSON_TYPE, (b"retry-after", b"%d" % wait), self._policy, _limit(verdict))
         exchange = Exchange(scope, receive, send, self._settings)
         await exchange.respond(429, encode_error(None, TOO_MANY_REQUESTS, text), headers)

@@ -18,6 +18,8 @@ UNSUPPORTED_PROTOCOL_VERSION: Final = -32022
 URL_ELICITATION_REQUIRED: Final = -32042
 
 # Application-defined, outside the range that JSON-RPC reserves; they mirror the HTTP status that carries them.
+UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
 TOO_MANY_REQUESTS: Final = 429
 UNAVAILABLE: Final = 503
 
@@ -58,6 +60,7 @@ def legal_code(code: int, *, per_request: bool) -> int:
 
 
 __all__ = [
+    "FORBIDDEN",
     "HEADER_MISMATCH",
     "INTERNAL_ERROR",
     "INVALID_PARAMS",
@@ -67,6 +70,7 @@ __all__ = [
     "PARSE_ERROR",
     "RESOURCE_NOT_FOUND",
     "TOO_MANY_REQUESTS",
+    "UNAUTHORIZED",
     "UNAVAILABLE",
     "UNSUPPORTED_PROTOCOL_VERSION",
     "URL_ELICITATION_REQUIRED",

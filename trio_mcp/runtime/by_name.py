@@ -12,6 +12,7 @@ import trio
 from trio_mcp.protocol.errors import INTERNAL_ERROR, McpError, invalid_params, method_not_found
 from trio_mcp.protocol.methods import Method
 from trio_mcp.runtime.call import Call
+from trio_mcp.runtime.scopes import CALL_BY_NAME
 from trio_mcp.schema import ArgumentsError
 from trio_mcp.wire.base import UNSET
 from trio_mcp.wire.content import TextContent
@@ -19,7 +20,7 @@ from trio_mcp.wire.jsonrpc import Request
 from trio_mcp.wire.tools import CallToolParams
 
 #: No method that a client can name: it stands for all tools called by their names.
-BY_NAME: Final = Method(name="tools/call by name", params=CallToolParams)
+BY_NAME: Final = Method(name=CALL_BY_NAME, params=CallToolParams)
 
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 

@@ -12,12 +12,15 @@ from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
 import trio
 
+from trio_mcp.auth.resource import ProtectedResource
+from trio_mcp.auth.tokens import Authorization
 from trio_mcp.context import Context
 from trio_mcp.protocol.headers import Headers
 from trio_mcp.protocol.methods import Method
 from trio_mcp.protocol.revisions import Revision
 from trio_mcp.protocol.shaping import shape_progress
 from trio_mcp.runtime.outlet import Outlet
+from trio_mcp.runtime.scopes import check_resource
 from trio_mcp.server import Server
 from trio_mcp.wire.base import ProgressToken, RequestId
 from trio_mcp.wire.content import ResourceContents
@@ -46,6 +49,7 @@ class Owner(Protocol):
     server: Server
     lifespan: Any
     call_watchers: Sequence[Callable[["Call", Answer | None], None]]
+    protected: ProtectedResource | None
 
     def call_began(self, call: "Call") -> None:
         """A call is about to run; told before its task is scheduled, so that a drain cannot overlook it."""
@@ -64,6 +68,8 @@ class Call(ABC):
     """One request being answered.
 
     Attributes:
+        principal: whose request it is; empty where nobody was asked.
+        authorization: what the request was let in by; None where no token was asked for.
         began: when it was taken in, on trio's clock.
         scope: everything the call does happens under it; cancelling it, with a reason, ends the call.
         cancelled_at: when it was told to end without an answer, on trio's clock; None: it was not.
@@ -76,6 +82,7 @@ class Call(ABC):
     __slots__ = (
         "_headers",
         "answered",
+        "authorization",
         "began",
         "cancelled_at",
         "client_capabilities",
@@ -86,6 +93,7 @@ class Call(ABC):
         "method",
         "outlet",
         "params",
+        "principal",
         "progress_token",
         "revision",
         "scope",
@@ -105,6 +113,8 @@ class Call(ABC):
         client_capabilities: ClientCapabilities,
         headers: Headers = NO_HEADERS,
         session_id: str | None = None,
+        principal: str = "",
+        authorization: Authorization | None = None,
     ) -> None:
         self.host = host
         self.outlet = outlet
@@ -117,6 +127,8 @@ class Call(ABC):
         self._headers = headers
         self.began = trio.current_time()
         self.session_id = session_id
+        self.principal = principal
+        self.authorization = authorization
         self.scope = trio.CancelScope()
         self.cancelled_at: float | None = None
         self.answered = False
@@ -191,7 +203,8 @@ class Call(ABC):
             await outlet.turn()
 
     async def read_resource(self, uri: str) -> list[ResourceContents]:
-        """Read a resource of the same server."""
+        """Read a resource of the same server, if the caller may."""
+        check_resource(self.host, self.authorization, uri)
         return await self.host.server.read_resource(uri, self.context)
 
     def publish(self, kind: str, uri: str | None = None) -> None:

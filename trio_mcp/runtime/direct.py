@@ -7,12 +7,14 @@ subscriptions, no log messages. It refuses to choose the revision: the endpoint 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
+from trio_mcp.auth.tokens import Authorization
 from trio_mcp.protocol.errors import INVALID_REQUEST, METHOD_NOT_FOUND, McpError, method_not_found
 from trio_mcp.protocol.headers import Headers
 from trio_mcp.protocol.methods import Direction, Method, find_request
 from trio_mcp.protocol.revisions import LATEST_SESSION, Revision, negotiate
 from trio_mcp.runtime.call import NO_HEADERS, Answer, Call, Owner
 from trio_mcp.runtime.outlet import Outlet
+from trio_mcp.runtime.scopes import check_scopes
 from trio_mcp.wire.base import Result
 from trio_mcp.wire.jsonrpc import Request
 from trio_mcp.wire.lifecycle import ClientCapabilities, Implementation, InitializeResult, RequestParams
@@ -52,12 +54,21 @@ class DirectCall(Call):
     __slots__ = ()
 
     def __init__(
-        self, host: Owner, request: Request, outlet: Outlet, revision: Revision | None, headers: Headers = NO_HEADERS
+        self,
+        host: Owner,
+        request: Request,
+        outlet: Outlet,
+        revision: Revision | None,
+        headers: Headers = NO_HEADERS,
+        *,
+        principal: str = "",
+        authorization: Authorization | None = None,
     ) -> None:
         """Read a request; `revision` is what the client named beside it.
 
         Raises:
             McpError: -32601 for a method that this revision does not have, or that needs a session; -32602.
+            InsufficientScopeError: the token does not allow it.
         """
         per_request = revision is not None and revision.per_request
         if request.method == "initialize" and not per_request:
@@ -80,7 +91,10 @@ class DirectCall(Call):
             client_info=client_info,
             client_capabilities=capabilities,
             headers=headers,
+            principal=principal,
+            authorization=authorization,
         )
+        check_scopes(host, authorization, method.name, params)
 
     def wants_log(self, level: LoggingLevel) -> bool:
         """Never: there is nowhere to send it."""

@@ -171,7 +171,7 @@ def _call_tool(call: Call) -> Awaitable[Any]:
 
 
 async def _read_resource(call: Call) -> ReadResourceResult:
-    return ReadResourceResult(contents=await call.host.server.read_resource(call.params.uri, call.context))
+    return ReadResourceResult(contents=await call.read_resource(call.params.uri))
 
 
 async def _get_prompt(call: Call) -> Any:

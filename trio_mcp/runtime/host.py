@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from trio_mcp.auth.resource import ProtectedResource
 from trio_mcp.protocol.errors import UNAVAILABLE, McpError
 from trio_mcp.protocol.per_request import without_sessions
 from trio_mcp.protocol.seal import Sealer
@@ -44,6 +45,7 @@ class Host:
         sessions_opened: how many there have been.
         tally: where calls are counted; None: nowhere. Whoever shows the numbers puts it here.
         connections: counts those that are open, where whoever serves can tell.
+        protected: what guards it, where requests come with verified tokens; None: nothing does.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Host:
         self.call_watchers: Sequence[Callable[[Call, Answer | None], None]] = ()
         self.sealer = Sealer(settings.state_secret or secrets.token_bytes(32))
         self.lifespan: Any = None
+        self.protected: ProtectedResource | None = None
         self.running = False
         self.draining = False
         self.began: float | None = None
@@ -115,6 +118,7 @@ class Host:
         standing: Outlet | None = None,
         transport: str = "http",
         key: str | None = None,
+        principal: str = "",
     ) -> Session:
         """Start a session.
 
@@ -123,6 +127,8 @@ class Host:
             standing: the outlet on which everything of it goes out; None: each call has its own, and it one more.
             transport: what it came in by; see `Session`.
             key: its id; None: a new one.
+
+        It belongs to `principal`: nobody else finds it.
 
         Raises:
             McpError: 503; the server drains, or holds `Settings.max_sessions` sessions. -32022: it keeps none
@@ -136,9 +142,9 @@ class Host:
             raise unavailable(f"The server holds {len(self.sessions)} sessions, its limit: try again later")
         key = key or self._new_session_id()
         if pipe is None:
-            session = Session(self, key, public_id=key, standing=standing, transport=transport)
+            session = Session(self, key, public_id=key, standing=standing, transport=transport, principal=principal)
         else:
-            session = Session(self, key, public_id=None, standing=pipe, transport="pipe")
+            session = Session(self, key, public_id=None, standing=pipe, transport="pipe", principal=principal)
         if self._durable is not None and session.transport == "http":
             session.keeper = SessionKeeper(self._durable, session)
         self.sessions[key] = session
@@ -157,13 +163,13 @@ class Host:
         finally:
             self.sessions.pop(session.key, None)
 
-    def find(self, session_id: str) -> Session | None:
-        """The session of that id, unless it has ended or is about to."""
+    def find(self, session_id: str, principal: str = "") -> Session | None:
+        """The session of that id, unless it has ended or is about to, or belongs to another principal."""
         session = self.sessions.get(session_id)
-        return None if session is None or session.ending else session
+        return None if session is None or session.ending or session.principal != principal else session
 
-    async def revive(self, session_id: str) -> Session | None:
-        """The session of that id, where the event store knows it from a process before; else None.
+    async def revive(self, session_id: str, principal: str = "") -> Session | None:
+        """The principal's session of that id, where the event store knows it from a process before; else None.
 
         Raises:
             McpError: 503; as `open_session`.
@@ -172,7 +178,7 @@ class Host:
             return None
         async with self._reviving:  # two requests that come at a time must not make two sessions of it
             if session_id in self.sessions:
-                return self.find(session_id)
+                return self.find(session_id, principal)
             if len(self.sessions) >= self.server.settings.max_sessions:
                 raise unavailable(f"The server holds {len(self.sessions)} sessions, its limit: try again later")
             session = await revive(self, self._durable, session_id, wall_time=self.wall_time())
@@ -180,7 +186,7 @@ class Host:
                 self.sessions[session_id] = session
                 await self._host_nursery.start(self._run_session, session, name=f"run session {session_id[:8]}")
                 _log.info("session %s goes on", session_id[:8])
-            return session
+            return self.find(session_id, principal)
 
     async def end_session(self, session: Session, reason: str) -> None:
         """End a session and wait for its clean-up, at most `Settings.cleanup_timeout`. It is unknown at once."""

@@ -7,6 +7,7 @@ and the answer is `input_required` with the questions and a sealed state. The re
 It refuses to remember a client, a session or a connection.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
 from itertools import count
@@ -15,6 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 import trio
 
+from trio_mcp.auth.tokens import Authorization
 from trio_mcp.protocol.errors import INTERNAL_ERROR, McpError, invalid_params
 from trio_mcp.protocol.headers import Headers
 from trio_mcp.protocol.per_request import OpenedRequest
@@ -22,6 +24,7 @@ from trio_mcp.protocol.seal import Sealer, SealError
 from trio_mcp.runtime.call import NO_HEADERS, Answer, Call, Owner
 from trio_mcp.runtime.dispatch import finished
 from trio_mcp.runtime.outlet import Outlet
+from trio_mcp.runtime.scopes import check_scopes
 from trio_mcp.runtime.subscriptions import CHANGED, Subscriptions
 from trio_mcp.wire.base import SUBSCRIPTION_ID_KEY
 from trio_mcp.wire.jsonrpc import encode_notification, encode_result
@@ -73,7 +76,6 @@ class PerRequestCall(Call):
         "_used",
         "answer_wanted",
         "listener",
-        "principal",
     )
 
     def __init__(
@@ -84,8 +86,11 @@ class PerRequestCall(Call):
         *,
         headers: Headers = NO_HEADERS,
         principal: str = "",
+        authorization: Authorization | None = None,
     ) -> None:
-        """Raises `McpError` (-32602) for a `requestState` that is not ours, not this request's, or expired."""
+        """Raises `McpError`: 403 without the scopes it needs; -32602 for a `requestState` that is not ours, not this
+        request's, or expired."""
+        check_scopes(host, authorization, opened.method.name, opened.params)
         super().__init__(
             host,
             outlet,
@@ -96,8 +101,9 @@ class PerRequestCall(Call):
             client_info=opened.meta.client_info,
             client_capabilities=opened.capabilities,
             headers=headers,
+            principal=principal,
+            authorization=authorization,
         )
-        self.principal = principal
         #: False once the client said that it wants no answer (stdio); on HTTP it says so by closing.
         self.answer_wanted = True
         self.listener: _Listener | None = None
@@ -242,7 +248,9 @@ class PerRequestCall(Call):
             listener.farewell()
         host.subscriptions.add(listener)
         try:
-            await listener.ended.wait()
+            # A subscription outlives no token: the client comes back with another one.
+            with trio.move_on_at(math.inf if self.authorization is None else self.authorization.until):
+                await listener.ended.wait()
         finally:
             host.subscriptions.remove(listener)
         return ListenResult(meta=tag)

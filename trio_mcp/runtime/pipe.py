@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 
 import trio
 
+from trio_mcp.auth.tokens import Authorization
 from trio_mcp.protocol.errors import INVALID_REQUEST, TOO_MANY_REQUESTS, UNAVAILABLE, McpError
 from trio_mcp.protocol.headers import Headers
 from trio_mcp.protocol.inbound import era_of
@@ -46,14 +47,23 @@ class Pipe:
     Args:
         write: sends one batch of complete messages, each with its newline.
         framed: `write` sends one message at a time, without a newline: the stream below keeps them apart.
-        principal: who is at the other end, "" for nobody in particular.
+        principal, authorization: who is at the other end, where that was asked.
         headers: of the request that the connection began with.
     """
 
     def __init__(
-        self, host: Host, write: Write, *, framed: bool = False, principal: str = "", headers: Headers = NO_HEADERS
+        self,
+        host: Host,
+        write: Write,
+        *,
+        framed: bool = False,
+        principal: str = "",
+        authorization: Authorization | None = None,
+        headers: Headers = NO_HEADERS,
     ) -> None:
         self._host = host
+        self._principal = principal
+        self._authorization = authorization
         self._write = write
         self._framed = framed
         self._principal = principal
@@ -194,11 +204,11 @@ class Pipe:
             if not isinstance(message, Request):
                 return
             try:
-                self._session = await self._host.open_session(pipe=self._outlet)
+                self._session = await self._host.open_session(pipe=self._outlet, principal=self._principal)
             except McpError as error:
                 outlet.respond(encode_error(message.id, error.code, error.message, error.data), error.code)
                 return
-        self._session.deliver(message, outlet, self._headers)
+        self._session.deliver(message, outlet, self._headers, self._authorization)
 
     def _is_per_request(self, request: Request) -> bool:
         if era_of(request, session_id=None, version_header=None) is Era.PER_REQUEST:
@@ -212,8 +222,14 @@ class Pipe:
                 raise McpError(INVALID_REQUEST, f"Request id {request.id!r} is still in flight")
             if self._running >= self._host.server.settings.max_requests_per_session:
                 raise McpError(TOO_MANY_REQUESTS, f"Too many requests in flight ({self._running})")
-            opened = open_request(request, None)
-            call = PerRequestCall(self._host, opened, outlet, headers=self._headers, principal=self._principal)
+            call = PerRequestCall(
+                self._host,
+                open_request(request, None),
+                outlet,
+                headers=self._headers,
+                principal=self._principal,
+                authorization=self._authorization,
+            )
         except McpError as error:
             if self._host.tally is not None:
                 self._host.tally.instant(request.method, "refused")

@@ -40,6 +40,7 @@ class _Record(msgspec.Struct):
     log_level: LoggingLevel = DEFAULT_LOG_LEVEL
     subscribed: list[str] = []
     standing: bool = False
+    principal: str = ""
     owed: dict[int, list[str]] = {}
 
 
@@ -73,6 +74,7 @@ class SessionKeeper:
             log_level=session.log_level,
             subscribed=sorted(session.subscribed),
             standing=session.standing.committed,
+            principal=session.principal,
             owed=owed,
         )
         self._store.keep(session.key, msgspec.json.encode(record))
@@ -99,7 +101,7 @@ async def revive(host: SessionOwner, store: DurableEventStore, key: str, *, wall
         _log.warning("session %s cannot go on: %r", key[:8], error)
         return None
     owed = {stream: await _unanswered(store, key, stream, ids) for stream, ids in record.owed.items()}
-    session = Session(host, key, public_id=key)
+    session = Session(host, key, public_id=key, principal=record.principal)
     number = max(record.number, recalled.number, round(wall_time * 1e6)) + _GAP
     session.protocol.revive(revision, record.client_info, record.capabilities, number)
     session.log_level = record.log_level

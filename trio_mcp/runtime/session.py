@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 import trio
 
+from trio_mcp.auth.tokens import Authorization
 from trio_mcp.exceptions import ToolError
 from trio_mcp.protocol.errors import INVALID_REQUEST, TOO_MANY_REQUESTS, UNAVAILABLE, McpError
 from trio_mcp.protocol.events import (
@@ -33,6 +34,7 @@ from trio_mcp.runtime.call import NO_HEADERS, Answer, Call, Owner
 from trio_mcp.runtime.dispatch import answer
 from trio_mcp.runtime.outlet import Outlet
 from trio_mcp.runtime.replay import EventStore, SessionHistory
+from trio_mcp.runtime.scopes import check_scopes
 from trio_mcp.runtime.subscriptions import CHANGED, Subscriptions
 from trio_mcp.runtime.tally import Tally
 from trio_mcp.wire.base import RequestId, Result
@@ -94,7 +96,14 @@ class SessionCall(Call):
 
     __slots__ = ("owed", "session")
 
-    def __init__(self, session: "Session", event: RequestReceived, outlet: Outlet, headers: Headers) -> None:
+    def __init__(
+        self,
+        session: "Session",
+        event: RequestReceived,
+        outlet: Outlet,
+        headers: Headers,
+        authorization: Authorization | None,
+    ) -> None:
         protocol = session.protocol
         super().__init__(
             session.host,
@@ -107,6 +116,8 @@ class SessionCall(Call):
             client_capabilities=protocol.client_capabilities,
             headers=headers,
             session_id=session.public_id,
+            principal=session.principal,
+            authorization=authorization,
         )
         self.session = session
         self.owed = True
@@ -151,6 +162,7 @@ class Session:
         standing: the outlet for what belongs to no call; a pipe gives its own. What gives one has the answers of calls
             go out on it, too.
         transport: what the session came in by: a name of `settings.TRANSPORTS`, or "pipe". It is unknown to others.
+        principal: who opened it, and whose alone it is; empty where nobody was asked.
 
     Attributes:
         calls: calls by their request id; a cancelled one stays until it has cleaned up, or its id is used again.
@@ -169,6 +181,7 @@ class Session:
         public_id: str | None,
         standing: Outlet | None = None,
         transport: str = "http",
+        principal: str = "",
     ) -> None:
         settings = host.server.settings
         self.host = host
@@ -176,6 +189,7 @@ class Session:
         self.public_id = public_id
         self.transport = transport
         self.answers_on_standing = standing is not None
+        self.principal = principal
         self.protocol = SessionProtocol()
         self.history = SessionHistory(host.event_store, key)
         if standing is None:
@@ -304,7 +318,13 @@ class Session:
 
     # Messages
 
-    def deliver(self, message: Message, outlet: Outlet, headers: Headers = NO_HEADERS) -> None:
+    def deliver(
+        self,
+        message: Message,
+        outlet: Outlet,
+        headers: Headers = NO_HEADERS,
+        authorization: Authorization | None = None,
+    ) -> None:
         """Take one message in; answers go into `outlet`. Never waits.
 
         An answer to a request that breaks the protocol is in the outlet when this returns.
@@ -319,7 +339,7 @@ class Session:
             outlet.respond(encode_error(message.id, error.code, error.message, error.data), error.code)
             return
         if isinstance(event, RequestReceived):
-            self._request(event, outlet, headers)
+            self._request(event, outlet, headers, authorization)
         elif isinstance(event, InitializeReceived):
             self._initialize(event, outlet)
         elif isinstance(event, ResponseReceived):
@@ -333,7 +353,13 @@ class Session:
         elif isinstance(event, Ignored):
             _log.debug("session %s: ignored: %s", self.key, event.why)
 
-    def call_tool(self, request: Request, outlet: Outlet, headers: Headers = NO_HEADERS) -> None:
+    def call_tool(
+        self,
+        request: Request,
+        outlet: Outlet,
+        headers: Headers = NO_HEADERS,
+        authorization: Authorization | None = None,
+    ) -> None:
         """Take in a request whose method is a tool's name; see `runtime.by_name`. Never waits."""
         self.last_active = trio.current_time()
         try:
@@ -342,7 +368,7 @@ class Session:
         except McpError as error:
             outlet.respond(encode_error(request.id, error.code, error.message, error.data), error.code)
             return
-        self._request(RequestReceived(request.id, BY_NAME, params), outlet, headers)
+        self._request(RequestReceived(request.id, BY_NAME, params), outlet, headers, authorization)
 
     def _initialize(self, event: InitializeReceived, outlet: Outlet) -> None:
         server = self.host.server
@@ -360,7 +386,15 @@ class Session:
         if self.keeper is not None:
             self.keeper.keep()
 
-    def _request(self, event: RequestReceived, outlet: Outlet, headers: Headers) -> None:
+    def _request(
+        self, event: RequestReceived, outlet: Outlet, headers: Headers, authorization: Authorization | None
+    ) -> None:
+        try:
+            check_scopes(self.host, authorization, event.method.name, event.params)
+        except McpError as error:
+            self.protocol.answer(event.id)
+            outlet.respond(encode_error(event.id, error.code, error.message, error.data), error.code)
+            return
         quick = _QUICK.get(event.method.name)
         if quick is not None:
             quick(self, event.params)
@@ -376,7 +410,7 @@ class Session:
             message = f"Too many requests in flight in this session ({self.running}): await some answers first"
             outlet.respond(encode_error(event.id, TOO_MANY_REQUESTS, message), TOO_MANY_REQUESTS)
             return
-        call = SessionCall(self, event, outlet, headers)
+        call = SessionCall(self, event, outlet, headers, authorization)
         self.calls[event.id] = call
         self.running += 1
         self.host.call_began(call)
