@@ -46,7 +46,7 @@ NURSERY_OWNERS = {
     "http/asgi.py": "one exchange on a foreign server: its watch for a disconnect",
     "http/lifespan.py": "one application's lifespan on a foreign server",
     "check/http_talk.py": "the requests that one check sends at once",
-    "cli/check.py": "the server of a TARGET, for the time of its check",
+    "cli/checking.py": "the server of a TARGET, for the time of its check",
     "cli/reload.py": "the one server process of `--reload`, the changes and signals that end it",
     "cli/supervisor.py": "the workers of one command",
     "cli/workers.py": "in the parent its supervisor and signals, in a worker what it obeys beside its server",

@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,6 +171,12 @@ def test_it_runs_as_a_command_of_its_own(tmp_path: Path):
     done = ran("check", "--only", "message", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "the demo: passed"
+
+
+def test_other_commands_do_not_load_a_client():
+    code = "import sys, trio_mcp.cli; print([name for name in sys.modules if name.startswith('trio_mcp.check')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of Unix")

@@ -1,32 +1,18 @@
 """`trio-mcp check`: the compliance report of a server, foreign or one's own.
 
-It owns the options, the in-process server of a TARGET, and what goes where. The checks are in `trio_mcp.check`.
+It owns the options. What they set going is in `trio_mcp.cli.checking`, the checks are in `trio_mcp.check`.
 """
 
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 import click
 import msgspec
-import trio
 
-from trio_mcp import demo
-from trio_mcp.check.connection import Web
-from trio_mcp.check.place import BadUrlError, Place, parse
-from trio_mcp.check.report import Report, as_json, markdown, table
-from trio_mcp.check.runner import TRANSPORTS, CannotBeginError, Section, run_checks
-from trio_mcp.check.scene import Options
-from trio_mcp.cli.errors import FAILED, CliError, leaves, one_line, told, tracebacks
-from trio_mcp.cli.target import load
-from trio_mcp.ops.origin import is_loopback
-from trio_mcp.serve import Shutdown, serve_http
-from trio_mcp.server import Server
+from trio_mcp.cli.errors import FAILED, CliError, one_line, tracebacks
+from trio_mcp.settings import TRANSPORTS
 
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\t]*)")
 
@@ -37,9 +23,7 @@ _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\t]
     "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report to FILE, in Markdown."
 )
 @click.option("--json", "json_output", is_flag=True, help="Print everything as one JSON object instead of the table.")
-@click.option(
-    "--only", multiple=True, type=click.Choice(list(TRANSPORTS)), help="Check only this transport. Repeatable."
-)
+@click.option("--only", multiple=True, type=click.Choice(TRANSPORTS), help="Check only this transport. Repeatable.")
 @click.option(
     "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Send this with every request. Repeatable."
 )
@@ -70,30 +54,12 @@ def check_command(
     """
     sent = _headers(headers, token_env)
     called = _arguments(arguments)
+    from trio_mcp.cli.checking import check, write  # other commands need not pay for a client
+
     with tracebacks(debug):
-        url, place, server = _what(url_or_target)
-        checked = partial(_checked, sent, timeout, Options(tool, called), only)
-        run = partial(_run, url, place, server, checked)
-        try:
-            found = trio.run(run)
-        except BaseExceptionGroup as group:
-            if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(group)):
-                raise KeyboardInterrupt from None
-            raise CliError(f"the server failed: {told(group)}") from group
-        except CannotBeginError as error:
-            raise CliError(str(error)) from None
-    _write(found, report, json_output=json_output)
+        found = check(url_or_target, only, sent, timeout, tool=tool, arguments=called)
+    write(found, report, json_output=json_output)
     return 0 if found.passed else FAILED
-
-
-def _what(typed: str | None) -> tuple[str, Place | None, Server | None]:
-    """What is checked: its name, and where it is or what is to be served."""
-    if typed is not None and "://" in typed:
-        try:
-            return typed, parse(typed), None
-        except BadUrlError as error:
-            raise CliError(str(error)) from None
-    return typed or "the demo", None, demo.mcp if typed is None else load(typed)
 
 
 def _headers(typed: tuple[str, ...], token_env: str | None) -> dict[str, str]:
@@ -116,51 +82,3 @@ def _arguments(text: str) -> dict[str, Any]:
         return msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise CliError(f"--arguments is no JSON object: {one_line(str(error))}") from None
-
-
-Checked = Callable[[Place], Awaitable[list[Section]]]
-
-
-async def _run(url: str, place: Place | None, server: Server | None, checked: Checked) -> Report:
-    """Check what is there, or what is served for the time of it."""
-    if place is not None:
-        return Report(url, date.today().isoformat(), await checked(place))
-    assert server is not None, "there is a place or a server"
-    shutdown = Shutdown()
-    problem: CannotBeginError | None = None
-    sections: list[Section] = []
-    async with trio.open_nursery() as check_nursery:
-        serve = partial(serve_http, server, port=0, shutdown=shutdown)
-        urls = await check_nursery.start(serve, name=f"serve {server.name}")
-        try:
-            sections = await checked(parse(urls[0]).with_endpoint(server.settings.path))
-        except CannotBeginError as error:
-            problem = error
-        shutdown.begin.set()
-        shutdown.hurry.set()
-    if problem is not None:
-        raise problem
-    return Report(url, date.today().isoformat(), sections)
-
-
-async def _checked(
-    headers: Mapping[str, str], seconds: float, options: Options, only: tuple[str, ...], place: Place
-) -> list[Section]:
-    web = Web(place, headers=headers, timeout=seconds)
-    try:
-        return await run_checks(web, attrs.evolve(options, loopback=is_loopback(place.host)), only)
-    finally:
-        await web.aclose()
-
-
-def _write(report: Report, file: Path | None, *, json_output: bool) -> None:
-    if file is not None:
-        try:
-            file.write_text(markdown(report), encoding="utf-8")
-        except OSError as error:
-            raise CliError(f"cannot write {file}: {error.strerror}") from None
-    if json_output:
-        click.echo(msgspec.json.format(msgspec.json.encode(as_json(report)), indent=2))
-        return
-    for line in table(report):
-        click.echo("".join(click.style(span.text, fg=span.colour) for span in line))
