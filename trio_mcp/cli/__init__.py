@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from trio_mcp.cli.check import check_command
 from trio_mcp.cli.errors import CliError, one_line
 from trio_mcp.cli.inspect import inspect_command
 from trio_mcp.cli.install import install_command
@@ -82,3 +83,4 @@ main.add_command(serve_command)
 main.add_command(inspect_command)
 main.add_command(settings_command)
 main.add_command(install_command)
+main.add_command(check_command)
