@@ -10,7 +10,8 @@ from trio.testing import memory_stream_pair
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Message, Ping, Pong, Request, TextMessage
 
-from tests.check.kit import PLACE, Asked, Told, Wrong, column_of, in_memory, notes
+from tests.check.kit import PLACE, Asked, Told, Wrong, column_of, in_memory, notes, respond
+from tests.http.lane_kit import CERTIFICATE, served
 from trio_mcp.check.connection import Web
 from trio_mcp.check.findings import Fault, Outcome, Silence, TransportFault, printable, quoted, shown
 from trio_mcp.check.http_talk import HttpTalk, header_value
@@ -22,6 +23,7 @@ from trio_mcp.check.schemas import fault_in_schema, fault_in_value
 from trio_mcp.check.stream_talk import SocketTalk, SseTalk
 from trio_mcp.check.talk import Question
 from trio_mcp.check.websocket import WebSocket
+from trio_mcp.http.asgi import Receive, Scope, Send
 from trio_mcp.protocol.revisions import LATEST_SESSION, V2024_11_05, V2026_07_28
 from trio_mcp.wire.sse import Event
 
@@ -101,6 +103,20 @@ async def test_a_first_connection_that_is_closed_is_told(autojump_clock):
         with pytest.raises(TransportFault, match="closed before an answer"):
             await web.send("POST", "/", b"{}")
         assert len(count) == 1
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    await respond(send, Told(200, {}, b"hello"))
+
+
+async def test_https_is_spoken_with_those_who_prove_who_they_are(monkeypatch: pytest.MonkeyPatch):
+    async with served(hello, tls=True) as house:
+        web = Web(parse(f"https://localhost:{house.port}/mcp"))
+        with pytest.raises(TransportFault, match=r"^TLS with localhost failed: .*certificate verify failed"):
+            await web.send("GET", "/")
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        assert (await web.send("GET", "/")).body == b"hello"
+        await web.aclose()
 
 
 # Ids
@@ -207,18 +223,35 @@ async def test_every_session_is_ended(autojump_clock):
 
 
 async def test_after_a_failure_the_conversation_begins_anew(autojump_clock):
-    """A server that forgets its session once harms one check, and not those after it."""
-    times: list[int] = []
+    """A server that loses its first session harms one check, and not those after it."""
+    lost: set[str] = set()
 
-    def forget(asked: Asked) -> None:
-        if asked.method == "ping":
-            times.append(1)
-            if len(times) == 1:
-                asked.headers["mcp-session-id"] = "gone"
+    def lose(asked: Asked) -> None:
+        id = asked.headers.get("mcp-session-id", "")
+        if asked.method == "ping" and not lost:
+            lost.add(id)
+        if id in lost:
+            asked.headers["mcp-session-id"] = "gone"
 
-    async with in_memory(Wrong(request=forget).around) as web:
+    async with in_memory(Wrong(request=lose).around) as web:
         column = await column_of(web)
     assert list(notes(column, Outcome.FAILED, Outcome.WARNING)) == ["ping"]
+
+
+async def test_a_server_that_cannot_begin_anew_is_left_alone(autojump_clock):
+    opened: list[int] = []
+
+    def refuse(asked: Asked) -> Told | None:
+        opened.append(asked.method == "initialize")
+        harmed = asked.method == "ping" or sum(opened) > 2
+        return Told(500, {}, b"") if harmed else None
+
+    async with in_memory(Wrong(request=refuse).around) as web:
+        column = await column_of(web)
+    assert list(notes(column, Outcome.FAILED, Outcome.WARNING)) == ["ping"]
+    assert set(notes(column, Outcome.SKIPPED).values()) == {
+        "the conversation could not be begun again: initialize was answered with 500 and no body"
+    }
 
 
 async def test_a_server_that_falls_silent_is_left_alone(autojump_clock):
