@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 import msgspec
 import trio
 
-from trio_mcp.check.connection import MAX_BYTES, HeaderMap, Web, media_type
+from trio_mcp.check.connection import HeaderMap, Web, media_type
 from trio_mcp.check.findings import Fault, TransportFault, demand, quoted
 from trio_mcp.check.messages import (
     EVENT_STREAM,
@@ -88,7 +88,6 @@ class HttpTalk(Talk):
                 while piece := await incoming.read_some():
                     pieces.append(piece)
                 received.body = b"".join(pieces)
-                demand(len(received.body) <= MAX_BYTES, "the answer is too long")
         return received
 
     async def _read_stream(self, stream: Events, received: Received, missing: set[RequestId]) -> None:
@@ -176,7 +175,7 @@ class HttpTalk(Talk):
             for message in received.messages:
                 self.take(message)
         for response in received.responses():
-            if response.id == id and type(response.id) is type(id):
+            if response.id == id:  # an id is never a boolean, so they are of one type
                 return response
             # An error whose request could not be read has no id (JSON-RPC 2.0 section 5).
             if response.id is None and response.error is not None and received.status >= 400:

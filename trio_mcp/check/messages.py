@@ -10,8 +10,8 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from trio_mcp.check.connection import MAX_BYTES, Incoming, media_type
-from trio_mcp.check.findings import Fault, TransportFault, kind, quoted, shown
+from trio_mcp.check.connection import Incoming, media_type
+from trio_mcp.check.findings import Fault, kind, quoted, shown
 from trio_mcp.wire.base import RequestId
 from trio_mcp.wire.jsonrpc import (
     ErrorBody,
@@ -160,7 +160,6 @@ class Events:
         self.decoder = Decoder()
         self.seen: list[Event] = []
         self._waiting: list[Event] = []
-        self._bytes = 0
 
     async def next(self, within: float | None = None) -> Event | None:
         """The next one, None at the end.
@@ -172,9 +171,6 @@ class Events:
             piece = await self.incoming.read_some(within)
             if not piece:
                 return None
-            self._bytes += len(piece)
-            if self._bytes > MAX_BYTES:
-                raise TransportFault(f"a stream of more than {MAX_BYTES // 1024 // 1024} MiB")
             self._waiting = self.decoder.feed(piece)
         event = self._waiting.pop(0)
         self.seen.append(event)
