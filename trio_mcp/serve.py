@@ -18,7 +18,7 @@ import trio
 
 from trio_mcp.http import direct_reply, http_sse, notifications, websocket
 from trio_mcp.http.app import Endpoint, McpApp
-from trio_mcp.http.asgi import App, Exchange, Receive, Scope, Send
+from trio_mcp.http.asgi import App, Receive, Scope, Send
 from trio_mcp.http.connection import Limits
 from trio_mcp.http.lifespan import run_lifespan
 from trio_mcp.http.worker import HttpWorker, Load, bind
@@ -101,7 +101,7 @@ def mcp_app(host: Host, *, path: str | None = None, traffic: Traffic | None = No
         endpoints[notifications.NOTIFICATIONS_PATH] = partial(notifications.get, host)
         post_to_session = partial(notifications.post, host)
         if "http" in on:
-            divert = partial(_diverted, post_to_session)
+            divert = (notifications.names_session, post_to_session)
         else:
             endpoints[own_path] = post_to_session
     if "message" in on:
@@ -131,10 +131,6 @@ def _operational(host: Host, traffic: Traffic, endpoints: Mapping[str, Endpoint]
         found["/metrics"] = Metrics(host, traffic)
     found["/openapi.json"] = Document(server, partial(openapi.document, server, path=path, mounted=endpoints))
     return found
-
-
-def _diverted(post_to_session: Endpoint, exchange: Exchange) -> Endpoint | None:
-    return post_to_session if notifications.names_session(exchange) else None
 
 
 def main_path(settings: Settings, path: str | None = None) -> str:

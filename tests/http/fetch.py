@@ -21,15 +21,15 @@ class Lane:
         self._fetch = fetch
         self.callbacks: list[Callable[[str], None]] = []
         self.gone = False
+        self.told: Callable[[int], None] = lambda status: None
 
     def on_gone(self, cancel: Callable[[str], None]) -> None:
         if self.gone:
             cancel("the client disconnected")
         self.callbacks.append(cancel)
 
-    @property
-    def status(self) -> int:
-        return self._fetch.status
+    def on_end(self, told: Callable[[int], None]) -> None:
+        self.told = told
 
     async def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         await self._fetch.send({"type": "http.response.start", "status": status, "headers": headers})
@@ -186,6 +186,8 @@ class Fetch:
             await app(self.scope, self.receive, self.send)
         finally:
             self.returned = True
+            if self.lane is not None:
+                self.lane.told(self.status)
             self._notice()
 
     def take_whole(self) -> bytes | None:

@@ -47,7 +47,7 @@ class McpApp:
         path: of the endpoint; None: `Settings.path`.
         endpoints: what answers other paths, by path.
         sockets: what takes WebSockets, by path.
-        divert: what answers a POST to the endpoint that another dialect knows for its own; None: this application.
+        divert: whether a POST to the endpoint is another dialect's, and what answers it then.
         streamable: whether there is the endpoint; else its path may be one of `endpoints`, or nothing.
         named: paths that others answer in front of this, for the text of a 404.
 
@@ -62,7 +62,7 @@ class McpApp:
         path: str | None = None,
         endpoints: Mapping[str, Endpoint] | None = None,
         sockets: Mapping[str, App] | None = None,
-        divert: Callable[[Exchange], Endpoint | None] | None = None,
+        divert: tuple[Callable[[Exchange], bool], Endpoint] | None = None,
         streamable: bool = True,
         named: Iterable[str] = (),
     ) -> None:
@@ -109,8 +109,9 @@ class McpApp:
             return self.endpoints[path](exchange)
         if exchange.method != "POST":
             return self._other(exchange)
-        diverted = None if self._divert is None else self._divert(exchange)
-        return (diverted or self._post)(exchange)
+        if self._divert is not None and self._divert[0](exchange):
+            return self._divert[1](exchange)
+        return self._post(exchange)
 
     async def _other(self, exchange: Exchange) -> None:
         if exchange.method in ("GET", "DELETE"):

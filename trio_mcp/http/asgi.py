@@ -30,8 +30,8 @@ SSE_HEADERS: Final[tuple[Header, ...]] = (
 )
 
 
-#: The ASGI extension of our own lane: an object with `on_gone(gone)`, `spawn(function, name=)` and `respond(…)`,
-#: whose writes are bounded already.
+#: The ASGI extension of our own lane: an object with `on_gone(gone)`, `on_end(told)`, `spawn(function, name=)`,
+#: `whole_body()` and `respond(…)`, whose writes are bounded already.
 CONNECTION_EXTENSION: Final = "trio_mcp.connection"
 #: What `ops.proxy` writes among a scope's extensions, for the access log outside of it: the client that a trusted proxy
 #: named.
@@ -317,11 +317,6 @@ class _RelayedLane:
         self.on_gone = lane.on_gone
         self.spawn = lane.spawn
         self.whole_body = lane.whole_body
-
-    @property
-    def status(self) -> int:
-        status: int = self._lane.status
-        return status
 
     def respond(self, status: int, headers: tuple[Header, ...], body: bytes) -> Awaitable[None]:
         if self._on_status is not None:

@@ -98,6 +98,7 @@ class Connection:
         "_response",
         "_scope",
         "_template",
+        "_told",
         "_whole",
         "bytes",
         "client",
@@ -144,6 +145,7 @@ class Connection:
         self._hangup: _Hangup | None = None
         self._whole: trio.Event | None = None
         self._body_begun = False
+        self._told: Callable[[int], None] | None = None
 
     def __deepcopy__(self, memo: object) -> "Connection":
         """Itself: middleware copies scopes, and a connection cannot be copied."""
@@ -304,6 +306,9 @@ class Connection:
                 await self.bytes.write(plain(500, "Internal Server Error"))
         finally:
             self._callbacks.clear()
+            if self._told is not None:
+                told, self._told = self._told, None
+                told(response.status)
             if self.worker.log_access is not None:
                 took = trio.current_time() - began
                 facts = (request.method, request.target, response.status, response.size, took, request.version)
@@ -389,10 +394,9 @@ class Connection:
             await self._gone.wait()
         return {"type": "http.disconnect"}
 
-    @property
-    def status(self) -> int:
-        """The status of the response in hand; 0: it has not begun."""
-        return 0 if self._response is None else self._response.status
+    def on_end(self, told: Callable[[int], None]) -> None:
+        """Call `told(status)` when the application is done with the request in hand; 0: it did not answer."""
+        self._told = told
 
     def answered(self) -> None:
         """The response is complete: nobody needs to wait in `receive` for the client to leave (ASGI: Disconnect)."""

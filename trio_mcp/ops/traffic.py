@@ -4,6 +4,8 @@ A request pays for two additions. It counts what reaches the application: what t
 malformed head, too many connections) is in no count here.
 """
 
+from collections.abc import Awaitable
+
 from trio_mcp.http.asgi import CONNECTION_EXTENSION, App, Receive, Scope, Send
 
 
@@ -21,6 +23,11 @@ class Traffic:
         self.active = 0
         self.statuses = [0] * 6
 
+    def ended(self, status: int) -> None:
+        """A request is done with."""
+        self.active -= 1
+        self.statuses[status // 100] += 1
+
 
 class CountTraffic:
     """Counts what passes to the application."""
@@ -29,26 +36,29 @@ class CountTraffic:
         self._app = app
         self._traffic = traffic
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """ASGI; on our own lane the connection tells when a request is done with."""
+        lane = scope.get("extensions", {}).get(CONNECTION_EXTENSION)
+        if lane is None or scope["type"] != "http":
+            return self._count(scope, receive, send)
+        self._traffic.active += 1
+        lane.on_end(self._traffic.ended)
+        return self._app(scope, receive, send)
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
         traffic = self._traffic
+        traffic.active += 1
         if scope["type"] != "http":
-            traffic.active += 1
             try:
                 await self._app(scope, receive, send)
             finally:
                 traffic.active -= 1
             return
-        seen = scope.get("extensions", {}).get(CONNECTION_EXTENSION)
-        if seen is None:
-            seen = _Seen(send)
-            send = seen.send
-        traffic.active += 1
+        seen = _Seen(send)
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, seen.send)
         finally:
-            traffic.active -= 1
-            traffic.statuses[seen.status // 100] += 1
+            traffic.ended(seen.status)
 
 
 class _Seen:
