@@ -29,7 +29,7 @@ serve: $(VENV)/.serve ## serve the demo server at http://127.0.0.1:8000/mcp (HOS
 	@exec $(BIN)/trio-mcp serve $(SERVE_OPTIONS)
 
 test: lint $(SUITE) ## everything that CI runs: lint, types, all tests with branch coverage (ARGS= for pytest)
-	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/ruff check --quiet .

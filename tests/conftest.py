@@ -1,6 +1,6 @@
 """What holds for every test: hypothesis is deterministic, and a trio test ends with no task left over."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import pytest
@@ -52,3 +52,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say what was not tested because a program of the system is not here: nobody reads reasons of skips."""
     for line in missing(terminalreporter.stats.get("skipped", ())):
         terminalreporter.write_line(line, yellow=True, bold=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Some tests log what is no Unicode, and between processes only Unicode can be reported."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "replace").decode()) for name, text in report.sections]
+    return report

@@ -68,8 +68,8 @@ CATCH_ALL_OWNERS = {
     "http/lifespan.py": "startup failed: told to the foreign server, whose way to say it is a message",
 }
 
-HYPERCORN_OWNERS = {"http/handover.py", "http/websocket_stream.py", "http/worker.py"}
-HTTPTOOLS_OWNERS = {"http/parser.py"}
+HYPERCORN_OWNERS = ("http/handover.py", "http/websocket_stream.py", "http/worker.py")
+HTTPTOOLS_OWNERS = ("http/parser.py",)
 DATES_OWNER = "protocol/revisions.py"
 # What computes and holds data, and neither waits nor reads anything from outside.
 WIRE_STDLIB = {

@@ -107,8 +107,14 @@ NURSERY = "async def f():\n    async with open_nursery() as a_nursery: pass"
 OWNED: list[tuple[Rule, str, str]] = [
     *((house.everything_is_caught_only_at_the_boundaries, path, CATCH_ALL) for path in house.CATCH_ALL_OWNERS),
     *((house.nurseries_open_only_at_their_owners, path, NURSERY) for path in house.NURSERY_OWNERS),
-    *((house.the_http_server_is_known_only_to_its_seam, path, "import hypercorn") for path in house.HYPERCORN_OWNERS),
-    *((house.the_http_server_is_known_only_to_its_seam, path, "import httptools") for path in house.HTTPTOOLS_OWNERS),
+    *(
+        (house.the_http_server_is_known_only_to_its_seam, path, "import hypercorn")
+        for path in sorted(house.HYPERCORN_OWNERS)
+    ),
+    *(
+        (house.the_http_server_is_known_only_to_its_seam, path, "import httptools")
+        for path in sorted(house.HTTPTOOLS_OWNERS)
+    ),
     (house.revision_dates_are_written_once, house.DATES_OWNER, "x = '2025-11-25'"),
     (house.imports_go_downward, "testing/client.py", "from trio_mcp import Server"),
     (house.imports_go_downward, "__init__.py", "from trio_mcp.serve import serve_http"),

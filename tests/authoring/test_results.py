@@ -263,7 +263,11 @@ async def test_a_value_that_breaks_the_promise_is_the_servers_fault(caplog, anno
     assert (record.levelno, record.name) == (logging.ERROR, "trio_mcp.dispatch")
 
 
-@pytest.mark.parametrize("value", [object(), (part for part in "ab"), {"deep": object()}], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [object(), (part for part in "ab"), {"deep": object()}],
+    ids=["an object", "a generator", "an object inside"],
+)
 async def test_a_value_without_json_form_is_the_servers_fault(caplog, value):
     mcp = Server("s")
 

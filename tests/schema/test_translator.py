@@ -3,6 +3,7 @@
 import datetime as dt
 import decimal
 import enum
+import re
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -199,7 +200,7 @@ def test_models_are_told_apart_in_a_union() -> None:
         ("Nowhere", "Nowhere"),
         (types.GenericAlias(list, ("Nowhere",)), "Nowhere"),
     ],
-    ids=str,
+    ids=lambda item: re.sub(" at 0x[0-9a-f]+", "", str(item)),
 )  # fmt: skip
 def test_what_cannot_be_expressed_is_refused_by_name(annotation: Any, words: str) -> None:
     assert words in refusal(annotation)
