@@ -6,6 +6,7 @@ import sys
 
 import trio
 
+import trio_mcp.http.handover  # noqa: F401  # once in a process, at the first WebSocket: no part of what grows
 from trio_mcp import Context, Server, Settings, serve_http
 
 #: Short, so that what is left behind ends soon; small, so that one session more or less is nothing.
