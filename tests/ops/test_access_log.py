@@ -5,7 +5,8 @@ import logging
 import pytest
 import trio
 
-from trio_mcp.ops.access_log import BOUND, INTERVAL, AccessLog
+from trio_mcp.ops.access_log import AccessLog
+from trio_mcp.ops.batched_log import BOUND, INTERVAL
 
 RECORD = (("192.0.2.7", 1234), "POST", b"/mcp?session_id=secret", 200, 321, 0.0123, "1.1")
 

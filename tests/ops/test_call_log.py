@@ -8,7 +8,8 @@ import trio.testing
 
 from tests.http.client import Session, Web, served
 from trio_mcp import Context, Server, Settings, ToolError
-from trio_mcp.ops.call_log import BOUND, INTERVAL, LONGEST, CallLog, CallRecord, shown
+from trio_mcp.ops.batched_log import BOUND, INTERVAL
+from trio_mcp.ops.call_log import LONGEST, CallLog, CallRecord, shown
 
 CALL = CallRecord("tools/call", "greet", 3, "abcdefghijkl", "2025-11-25", "ok", None, 0.0123)
 

@@ -1,23 +1,20 @@
 """The call log: one record a finished call through the logger `trio_mcp.calls`, written in batches off the hot path.
 
-A call pays for a tuple and an append. A task makes the lines, as often as `INTERVAL`; each carries its facts as
-attributes of the log record, too, for formatters that write JSON. It refuses to log what a call was given and what it
-answered: arguments, results, error texts. A session is named by the first characters of its id, which do not suffice
-to speak for it.
+A call pays for a tuple and an append (`batched_log`). Each line carries its facts as attributes of the log record, too,
+for formatters that write JSON. It refuses to log what a call was given and what it answered: arguments, results, error
+texts. A session is named by the first characters of its id, which do not suffice to speak for it.
 """
 
 import logging
-from collections import deque
 from typing import Any, Final, NamedTuple
 
 import trio
 
+from trio_mcp.ops.batched_log import BatchedLog
 from trio_mcp.runtime.call import Answer, Call
 
 _log = logging.getLogger("trio_mcp.calls")
 
-INTERVAL: Final = 0.25
-BOUND: Final = 10_000
 SHORT: Final = 8
 """Characters of a session's id that are shown."""
 LONGEST: Final = 100
@@ -48,21 +45,12 @@ class CallRecord(NamedTuple):
 TARGETS: Final = {"tools/call": "tool", "prompts/get": "prompt"}
 
 
-class CallLog:
-    """Records of calls that wait to be written.
-
-    At most `BOUND` wait; when full the oldest is dropped, and how many were is told.
-    """
-
-    def __init__(self) -> None:
-        self._records: deque[CallRecord] = deque(maxlen=BOUND)
-        self._taken = 0
-        self._stop = trio.Event()
+class CallLog(BatchedLog[CallRecord]):
+    """Records of calls that wait to be written."""
 
     def take(self, call: Call, answer: Answer | None) -> None:
         """Take in a call that has ended, and what was answered."""
-        self._taken += 1
-        self._records.append(
+        self._add(
             CallRecord(
                 call.method.name,
                 call.params.name if call.method.name in TARGETS else None,
@@ -75,29 +63,13 @@ class CallLog:
             )
         )
 
-    async def run(self) -> None:
-        """Write what comes until `stop`. Cancellation: what waits is written."""
-        try:
-            while not self._stop.is_set():
-                with trio.move_on_after(INTERVAL):
-                    await self._stop.wait()
-                self._write()
-        finally:
-            self._write()
+    def _tell(self, record: CallRecord) -> None:
+        milliseconds = round(record.seconds * 1000, 1)
+        what = record.method if record.target is None else f"{record.method} {shown(record.target)}"
+        _log.info("%s %s %.1fms", what, record.outcome, milliseconds, extra=_facts(record, milliseconds))
 
-    def stop(self) -> None:
-        """Let `run` write what is left and return."""
-        self._stop.set()
-
-    def _write(self) -> None:
-        records, self._records = self._records, deque(maxlen=BOUND)
-        dropped, self._taken = self._taken - len(records), 0
-        for record in records:
-            milliseconds = round(record.seconds * 1000, 1)
-            what = record.method if record.target is None else f"{record.method} {shown(record.target)}"
-            _log.info("%s %s %.1fms", what, record.outcome, milliseconds, extra=_facts(record, milliseconds))
-        if dropped:
-            _log.warning("%d calls were not logged: more came than could be written", dropped)
+    def _tell_dropped(self, count: int) -> None:
+        _log.warning("%d calls were not logged: more came than could be written", count)
 
 
 def _facts(record: CallRecord, milliseconds: float) -> dict[str, Any]:
