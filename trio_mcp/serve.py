@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import trio
@@ -227,30 +227,60 @@ async def serve_http(
             guarded = OriginGuard(to_https, runtime, loopback=is_loopback(host))
             redirecting = HttpWorker(guarded, bind(host, redirect_port), limits=limits_of(settings))
             listening.enter_context(redirecting.listening())
-        async with trio.open_nursery() as serve_nursery:
-            await _start(runtime, serve_nursery, shutdown)
-            if runtime.running:
-                if access_log is not None:
-                    serve_nursery.start_soon(access_log.run, name="write the access log")
-                if call_log is not None:
-                    serve_nursery.start_soon(call_log.run, name="write the call log")
-                if redirecting is not None:
-                    redirect = partial(redirecting.run, shutdown=shutdown.begin, drain=trio.lowlevel.checkpoint)
-                    serve_nursery.start_soon(
-                        partial(redirect, close_timeout=settings.cleanup_timeout), name="redirect to HTTPS"
-                    )
-                await http_worker.run(
-                    shutdown=shutdown.begin,
-                    drain=partial(runtime.drain, shutdown.hurry),
-                    close_timeout=settings.cleanup_timeout,
-                    url_path=main_path(settings, path),
-                    task_status=task_status,
-                )
-                runtime.stop()
-                if access_log is not None:
-                    access_log.stop()
-                if call_log is not None:
-                    call_log.stop()
+        beside = [
+            Beside(f"write {what}", log.run, log.stop)
+            for what, log in (("the access log", access_log), ("the call log", call_log))
+            if log is not None
+        ]
+        if redirecting is not None:
+            redirect = partial(redirecting.run, shutdown=shutdown.begin, drain=trio.lowlevel.checkpoint)
+            beside.append(Beside("redirect to HTTPS", partial(redirect, close_timeout=settings.cleanup_timeout)))
+        await serve_worker(
+            runtime,
+            http_worker,
+            shutdown=shutdown,
+            beside=beside,
+            url_path=main_path(settings, path),
+            task_status=task_status,
+        )
+
+
+class Beside(NamedTuple):
+    """What runs beside a server for as long as it serves: `run` ends after `stop`, or with the shutdown."""
+
+    title: str
+    run: Callable[[], Awaitable[None]]
+    stop: Callable[[], None] = lambda: None
+
+
+async def serve_worker(
+    runtime: Host,
+    http_worker: HttpWorker,
+    *,
+    shutdown: Shutdown,
+    beside: Sequence[Beside] = (),
+    url_path: str = "",
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a host with a worker that listens: from the lifespan's start to its end, in the order of `docs/design.md`.
+
+    `serve_http` puts a worker on real sockets here, simulation one on its own. Cancellation: as `serve_http`.
+    """
+    async with trio.open_nursery() as serve_nursery:
+        await _start(runtime, serve_nursery, shutdown)
+        if runtime.running:
+            for one in beside:
+                serve_nursery.start_soon(one.run, name=one.title)
+            await http_worker.run(
+                shutdown=shutdown.begin,
+                drain=partial(runtime.drain, shutdown.hurry),
+                close_timeout=runtime.server.settings.cleanup_timeout,
+                url_path=url_path,
+                task_status=task_status,
+            )
+            runtime.stop()
+            for one in beside:
+                one.stop()
 
 
 def limits_of(settings: Settings) -> Limits:

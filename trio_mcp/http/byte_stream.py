@@ -90,11 +90,18 @@ def _reset(sock: socket.socket) -> None:
 class SocketBytes:
     """A plain TCP socket in non-blocking mode.
 
+    What waits for the kernel goes through three functions of the class, so that simulation can put a kernel of its own
+    under it (`testing.worker`) and everything else here is what production runs.
+
     Args:
         write_timeout: seconds that one chunk may take.
     """
 
     __slots__ = ("_ahead", "_closed", "_sock", "_waiting", "_write_timeout")
+
+    _wait_readable = staticmethod(trio.lowlevel.wait_readable)
+    _wait_writable = staticmethod(trio.lowlevel.wait_writable)
+    _notify_closing = staticmethod(trio.lowlevel.notify_closing)
 
     def __init__(self, sock: socket.socket, write_timeout: float) -> None:
         sock.setblocking(False)
@@ -110,7 +117,7 @@ class SocketBytes:
         """Some bytes; empty at the end. Always waits for readiness, so it always checkpoints."""
         while True:
             try:
-                await trio.lowlevel.wait_readable(self._sock)
+                await self._wait_readable(self._sock)
                 return self._sock.recv(CHUNK)
             except (BlockingIOError, InterruptedError):
                 continue
@@ -137,7 +144,7 @@ class SocketBytes:
     async def _write_rest(self, rest: memoryview) -> None:
         while rest:
             with trio.move_on_after(self._write_timeout) as write_scope:
-                await trio.lowlevel.wait_writable(self._sock)
+                await self._wait_writable(self._sock)
             if write_scope.cancelled_caught:
                 self.abort()
                 raise PeerGoneError(f"the client did not read for {self._write_timeout:g} s")
@@ -182,14 +189,14 @@ class SocketBytes:
             self._closed = True
             with suppress(OSError):  # it was reset already
                 _reset(self._sock)
-            trio.lowlevel.notify_closing(self._sock)
+            self._notify_closing(self._sock)
             self._sock.close()
 
     async def aclose(self) -> None:
         """Close; the kernel delivers what was written."""
         if not self._closed:
             self._closed = True
-            trio.lowlevel.notify_closing(self._sock)
+            self._notify_closing(self._sock)
             self._sock.close()
         await trio.lowlevel.checkpoint()
 

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import trio
 from hypercorn.config import Config
@@ -127,6 +127,8 @@ class HttpWorker:
         connections: those on our own lane.
         closing: connections end after the response in hand.
     """
+
+    _bytes_of: ClassVar[type[SocketBytes]] = SocketBytes
 
     def __init__(
         self,
@@ -277,7 +279,7 @@ class HttpWorker:
                 if self._tls is None:  # in TLS nobody could read it
                     _refuse(sock)
             elif self._tls is None:
-                stream = SocketBytes(sock, self._write_timeout)
+                stream = self._bytes_of(sock, self._write_timeout)
                 await self._run(Connection(self, stream, client=peer_of(sock), server=name_of(sock)))
             else:
                 await self._serve_tls(sock)
