@@ -248,7 +248,20 @@ class Handover(TCPServer):
         except Exception as error:
             _log.warning("a connection failed and was closed: %r", error)
         finally:
+            self._let_go()
             await trio.aclose_forcefully(self.stream)
+
+    def _let_go(self) -> None:
+        """Undo hypercorn's circles, so that all memory of a connection is free at once and not at some collection."""
+        wrapper: Any = self.__dict__.pop("protocol", None)
+        if wrapper is not None:
+            inner = wrapper.protocol
+            if isinstance(inner, _WebSocket):
+                inner.stream = None
+            else:
+                inner.streams.clear()
+                inner.stream_buffers.clear()
+            wrapper.protocol = None
 
     def _make_protocol(self, task_group: TaskGroup) -> ProtocolWrapper:
         parts: dict[str, Any] = {

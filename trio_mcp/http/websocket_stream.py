@@ -104,7 +104,7 @@ class WebSocketStream(WSStream):
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
-        self.app: Any = partial(_announced, self, self.app)
+        self._app: Any = self.app
         self.max_message = self.config.websocket_max_message_size
         self.heard = trio.current_time()
         self.busy = False
@@ -119,7 +119,9 @@ class WebSocketStream(WSStream):
         """What comes from the connection."""
         if isinstance(event, Request):
             event.headers[:] = _joined(event.headers)
+            self.app = partial(_announced, self, self._app)
             await super().handle(event)
+            self.app = self._app  # else it and we would hold each other, and go only at some collection
         elif isinstance(event, StreamClosed):
             self.closed = True
             self._gone.set()
@@ -230,7 +232,7 @@ class WebSocketStream(WSStream):
 
     async def _send_wsproto_event(self, event: Any) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()  # before anything of it is out
-        if self._torn:
+        if self._torn or not self.handshake.accepted:  # not accepted: the client left before it could be
             return
         try:
             data = self.connection.send(event)
