@@ -63,7 +63,7 @@ class Incoming:
         """The next piece of the body, empty at its end.
 
         Raises:
-            TransportFault: nothing came in time, the connection broke, or the body grows beyond `MAX_BYTES`.
+            TransportFault: nothing came in time, the connection broke, or the body grows beyond `Web.most`.
         """
         timeout = self._timeout if within is None else within
         with bounded(timeout, "more of the answer"):
@@ -80,15 +80,29 @@ class Web:
         headers: sent with every request, unless the request says otherwise.
         timeout: seconds for each wait.
         dial: makes a stream to the server; None: TCP, with TLS where `place` says so.
+        most: bytes that one answer may have.
+        resend: whether a request is sent again, on a new connection, where an idle one turns out to be closed.
+        usable: whether an idle connection may carry another request, by its stream.
 
     Resources: idle connections, until `aclose`.
     """
 
     def __init__(
-        self, place: Place, *, headers: Mapping[str, str] | None = None, timeout: float = 5, dial: Dial | None = None
+        self,
+        place: Place,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 5,
+        dial: Dial | None = None,
+        most: float = MAX_BYTES,
+        resend: bool = True,
+        usable: Callable[[trio.abc.Stream], bool] = lambda _: True,
     ) -> None:
         self.place = place
         self.timeout = timeout
+        self.most = most
+        self._resend = resend
+        self._usable = usable
         self._headers = dict(headers or {})
         self._dial: Dial = dial or self._dial_tcp
         self._idle: list[_Connection] = []
@@ -147,14 +161,22 @@ class Web:
 
     @asynccontextmanager
     async def open(
-        self, method: str, path: str, body: bytes = b"", headers: HeaderMap | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: HeaderMap | None = None,
+        on_sent: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Incoming]:
         """One request and the head of its response; leaving closes the connection, unless the response was read whole.
+
+        Args:
+            on_sent: called once the request is written.
 
         Raises:
             TransportFault: no head came within `timeout`.
         """
-        connection, incoming = await self._ask(method, path, body, headers)
+        connection, incoming = await self._ask(method, path, body, headers, on_sent)
         try:
             yield incoming
         finally:
@@ -163,24 +185,32 @@ class Web:
             else:
                 await connection.close()
 
+    async def _connect(self) -> tuple["_Connection", bool]:
+        """A connection, and whether it was used before."""
+        while self._idle:
+            connection = self._idle.pop()
+            if self._usable(connection.stream):
+                return connection, True
+            await connection.close()
+        return _Connection(await self.dial(), self.most), False
+
     async def _ask(
-        self, method: str, path: str, body: bytes, headers: HeaderMap | None
+        self, method: str, path: str, body: bytes, headers: HeaderMap | None, on_sent: Callable[[], None]
     ) -> tuple["_Connection", Incoming]:
         lines = self.own_headers(headers)
         if body or method == "POST":
             lines.append(("Content-Length", str(len(body))))
         request = h11.Request(method=method, target=path, headers=lines)
         while True:
-            used = bool(self._idle)
-            connection = self._idle.pop() if used else _Connection(await self.dial())
+            connection, used = await self._connect()
             async with AsyncExitStack() as undo:
                 undo.push_async_callback(connection.close)
                 try:
                     with bounded(self.timeout, "answer"):
-                        head = await connection.ask(request, body)
+                        head = await connection.ask(request, body, on_sent)
                 except TransportFault as fault:
                     # An idle connection may have been closed meanwhile. Silence is no sign of that.
-                    if not used or connection.received or isinstance(fault, Silence):
+                    if not (used and self._resend) or connection.received or isinstance(fault, Silence):
                         raise
                 else:
                     undo.pop_all()
@@ -196,22 +226,27 @@ class Web:
 class _Connection:
     """One stream and the state of HTTP on it."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
+    def __init__(self, stream: trio.abc.Stream, most: float) -> None:
+        self.stream = stream
         self._http = h11.Connection(h11.CLIENT)
+        self._most = most
+        self._in_body = self._ended = False
         self.received = 0
 
-    async def ask(self, request: h11.Request, body: bytes) -> h11.Response:
+    async def ask(self, request: h11.Request, body: bytes, on_sent: Callable[[], None]) -> h11.Response:
         self.received = 0
+        self._in_body = False
         data = self._http.send(request) or b""
         if body:
             data += self._http.send(h11.Data(data=body)) or b""
         data += self._http.send(h11.EndOfMessage()) or b""
         with suppress(trio.BrokenResourceError):  # it may have answered before it closed: read on
-            await self._stream.send_all(data)
+            await self.stream.send_all(data)
+            on_sent()
         while True:
             event = await self.next_event()
             if isinstance(event, h11.Response):
+                self._in_body = True
                 return event
             if not isinstance(event, h11.InformationalResponse):
                 raise TransportFault("the connection was closed before an answer")
@@ -223,17 +258,20 @@ class _Connection:
                 if event is not h11.NEED_DATA:
                     assert not isinstance(event, type) or event is h11.PAUSED
                     return event
-                data = await self._stream.receive_some(_PIECE)
+                data = await self.stream.receive_some(_PIECE)
+                self._ended = not data
                 self.received += len(data)
                 self._http.receive_data(bytes(data))
             except h11.RemoteProtocolError as error:
                 if not self.received:
                     raise TransportFault("the connection was closed before an answer") from None
+                if self._in_body and self._ended:
+                    raise TransportFault("the connection was closed in the middle of the answer") from None
                 raise TransportFault(f"the answer is no valid HTTP/1.1: {printable(str(error))}") from None
             except (trio.BrokenResourceError, OSError) as error:
                 raise TransportFault(f"the connection broke: {_reason(error.__cause__ or error)}") from None
-            if self.received > MAX_BYTES:
-                raise TransportFault(f"the answer is longer than {MAX_BYTES // 1024 // 1024} MiB")
+            if self.received > self._most:
+                raise TransportFault(f"the answer is longer than {self._most / 1024 / 1024:g} MiB")
 
     def may_be_used_again(self) -> bool:
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
@@ -242,7 +280,7 @@ class _Connection:
         return True
 
     async def close(self) -> None:
-        await trio.aclose_forcefully(self._stream)
+        await trio.aclose_forcefully(self.stream)
 
 
 def _reason(error: BaseException) -> str:

@@ -11,12 +11,20 @@ from wsproto import ConnectionType, WSConnection  # hypercorn brings it
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, RejectConnection, Request, TextMessage
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from trio_mcp.check.connection import MAX_BYTES, Web
+from trio_mcp.check.connection import Web
 from trio_mcp.check.findings import Fault, NotOffered, TransportFault, bounded, printable
 
 SUBPROTOCOL: Final = "mcp"
 _PIECE: Final = 65536
 _OWN: Final = frozenset({"host", "connection", "upgrade", "content-type", "accept"})
+
+
+class UpgradeRefused(NotOffered):
+    """The server answered the handshake with another status."""
+
+    def __init__(self, path: str, status: int) -> None:
+        super().__init__(f"GET {path} with Upgrade: websocket was answered with {status}")
+        self.status = status
 
 
 class WebSocket:
@@ -27,11 +35,12 @@ class WebSocket:
         closed: the code and the reason of the server's close frame, once it has come.
     """
 
-    def __init__(self, stream: trio.abc.Stream, timeout: float) -> None:
+    def __init__(self, stream: trio.abc.Stream, timeout: float, most: float) -> None:
         self.subprotocol: str | None = None
         self.closed: tuple[int, str] | None = None
         self._stream = stream
         self._timeout = timeout
+        self._most = most
         self._frames = WSConnection(ConnectionType.CLIENT)
         self._events: list[Event] = []
         self._text: list[str] = []
@@ -42,10 +51,10 @@ class WebSocket:
         """Connect and shake hands.
 
         Raises:
-            NotOffered: the server answers something else than a WebSocket.
+            UpgradeRefused: the server answers something else than a WebSocket.
             TransportFault: nothing that can be read came in time.
         """
-        socket = cls(await web.dial(), web.timeout)
+        socket = cls(await web.dial(), web.timeout, web.most)
         headers = [(name.encode(), value.encode()) for name, value in web.own_headers() if name.lower() not in _OWN]
         request = Request(web.place.authority, path, subprotocols=[SUBPROTOCOL], extra_headers=headers)
         async with AsyncExitStack() as undo:
@@ -54,7 +63,7 @@ class WebSocket:
             with bounded(web.timeout, "answer to the handshake"):
                 event = await socket._next_event()
             if isinstance(event, RejectConnection):
-                raise NotOffered(f"GET {path} with Upgrade: websocket was answered with {event.status_code}")
+                raise UpgradeRefused(path, event.status_code)
             if not isinstance(event, AcceptConnection):
                 raise TransportFault("the handshake was not answered")
             undo.pop_all()
@@ -108,8 +117,8 @@ class WebSocket:
             try:
                 data = await self._stream.receive_some(_PIECE)
                 self._bytes += len(data)
-                if self._bytes > MAX_BYTES:
-                    raise TransportFault(f"the server sent more than {MAX_BYTES // 1024 // 1024} MiB")
+                if self._bytes > self._most:
+                    raise TransportFault(f"the server sent more than {self._most / 1024 / 1024:g} MiB")
                 self._frames.receive_data(bytes(data) or None)
                 self._events = list(self._frames.events())
             except (RemoteProtocolError, LocalProtocolError) as error:
