@@ -9,6 +9,8 @@ from hypothesis import settings
 
 from tests.external import missing
 
+pytest_plugins = ["trio_mcp.testing.plugin"]
+
 # No wall clock (deadline), no memory of earlier runs (database), the same examples each time (derandomize).
 settings.register_profile("house", deadline=None, database=None, derandomize=True, print_blob=True)
 settings.load_profile("house")

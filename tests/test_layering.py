@@ -116,6 +116,7 @@ OWNED: list[tuple[Rule, str, str]] = [
         for path in sorted(house.HTTPTOOLS_OWNERS)
     ),
     (house.revision_dates_are_written_once, house.DATES_OWNER, "x = '2025-11-25'"),
+    (house.no_time_sleep, house.SLEEP_OWNER, "time.sleep(1)"),
     (house.imports_go_downward, "testing/client.py", "from trio_mcp import Server"),
     (house.imports_go_downward, "__init__.py", "from trio_mcp.serve import serve_http"),
 ]
