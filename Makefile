@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint format bench soak clean
+.PHONY: help serve test lint format bench soak simulate clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ bench: $(VENV)/.serve ## trio_mcp beside its peers, 20 minutes; writes docs/perf
 
 soak: $(VENV)/.serve ## thousands of connections of all manners against one server, then a look at what is left
 	@$(BIN)/python tests/bench/soak.py $(ARGS)
+
+simulate: $(VENV)/.dev ## every guarantee under 10 000 schedules and a cut at every place; writes docs/guarantees.md (ARGS=)
+	@$(BIN)/python -m tests.simulation.run $(ARGS)
 
 clean: ## back to a fresh clone: remove what these commands made
 	@rm -rf $(VENV) $(CONFORMANCE)/node_modules build dist htmlcov .coverage .coverage.* *.egg-info
