@@ -8,25 +8,13 @@ import trio
 from hypothesis import settings
 
 from tests.external import missing
+from trio_mcp.testing.tasks import living_tasks
 
 pytest_plugins = ["trio_mcp.testing.plugin"]
 
 # No wall clock (deadline), no memory of earlier runs (database), the same examples each time (derandomize).
 settings.register_profile("house", deadline=None, database=None, derandomize=True, print_blob=True)
 settings.load_profile("house")
-
-
-def living_tasks() -> set[trio.lowlevel.Task]:
-    """Every task of this run, trio's own included."""
-    root = trio.lowlevel.current_root_task()
-    assert root is not None
-    found = {root}
-    waiting = [root]
-    while waiting:
-        for nursery in waiting.pop().child_nurseries:
-            waiting += nursery.child_tasks
-            found |= nursery.child_tasks
-    return found
 
 
 async def run_to_the_last_task(test: Callable[[], Awaitable[None]]) -> None:

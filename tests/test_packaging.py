@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -123,6 +124,32 @@ def test_the_installed_distribution_is_this_version_with_its_command():
     assert importlib.metadata.version("trio-mcp") == __version__
     scripts = importlib.metadata.distribution("trio-mcp").entry_points.select(group="console_scripts")
     assert [(script.name, script.value) for script in scripts] == [("trio-mcp", "trio_mcp.cli:main")]
+
+
+EXPLORED = """
+import pytest
+from trio_mcp import Server
+from trio_mcp.testing import connect
+
+
+@pytest.mark.explore(seeds=3)
+async def test_it():
+    async with connect(Server("s")) as client:
+        await client.ping()
+"""
+
+
+def test_the_pytest_plugin_is_there_once_the_package_is_installed(tmp_path: Path):
+    plugins = importlib.metadata.distribution("trio-mcp").entry_points.select(group="pytest11")
+    assert [(plugin.name, plugin.value) for plugin in plugins] == [("trio-mcp", "trio_mcp.testing.plugin")]
+    (tmp_path / "test_it.py").write_text(EXPLORED, encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "-v", "--strict-markers", "-p", "no:cacheprovider", str(tmp_path)]
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "test_it: 3 runs" in run.stdout
 
 
 def test_the_package_carries_its_types():

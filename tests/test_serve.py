@@ -23,11 +23,11 @@ import trio.testing
 from hypercorn.config import Config
 from hypercorn.utils import LifespanFailureError
 
-from tests.conftest import living_tasks
 from tests.http.client import Web, request
 from tests.http.servers import Diary, small_server
 from tests.http.sockets import Wire, call, open_session
 from trio_mcp import Host, MemoryEventStore, Server, Shutdown, serve_http
+from trio_mcp.testing import living_tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 30

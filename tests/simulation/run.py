@@ -26,6 +26,7 @@ class Job(NamedTuple):
     case: str
     tool: str | None
     seeds: int
+    cut_seed: int = 0
 
 
 class Done(NamedTuple):
@@ -51,9 +52,10 @@ def work(job: Job) -> Done:
             schedules, steps = report.schedules, report.steps
         if job.tool is not None or case.cut:
             if job.tool is None:
-                report = cut_everywhere(case.run, title=case.name)
+                report = cut_everywhere(case.run, title=case.name, seeds=[job.cut_seed])
             else:
-                report = cancel_everywhere(case.run, job.tool, title=f"{case.name}, {job.tool} cancelled")
+                title = f"{case.name}, {job.tool} cancelled"
+                report = cancel_everywhere(case.run, job.tool, title=title, seeds=[job.cut_seed])
             places, cuts, steps = report.checkpoints, report.cuts, steps + report.steps
     except SimulationFailure as failure:
         return Done(job, schedules, places, cuts, steps, time.perf_counter() - began, str(failure))
@@ -95,9 +97,11 @@ def main() -> None:
     """Run all, print as it goes, write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"schedules of each case ({SEEDS})")
-    parser.add_argument("--only", default="", help="cases whose name holds this; then the page is not written")
+    parser.add_argument("--cut-seed", type=int, default=0, help="the order that is cut; 0 is first in, first out")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
     arguments = parser.parse_args()
-    wanted = [job for job in jobs(arguments.seeds) if arguments.only in job.case]
+    wanted = [job._replace(cut_seed=arguments.cut_seed) for job in jobs(arguments.seeds) if arguments.only in job.case]
+    whole = not arguments.only and not arguments.cut_seed  # else the page is not written
     began, done = time.perf_counter(), []
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         for number, one in enumerate(pool.imap_unordered(work, wanted), 1):
@@ -108,9 +112,11 @@ def main() -> None:
                 flush=True,
             )
             if one.failure is not None:
-                print(one.failure)
-                sys.exit(1)
-    figures = table(done) if not arguments.only else ""
+                print(one.failure, flush=True)
+    failed = [one.job.case for one in done if one.failure is not None]
+    if failed:
+        sys.exit(f"{len(failed)} campaigns failed, and nothing was written: {', '.join(failed)}")
+    figures = table(done) if whole else ""
     print(f"{figures}\n{time.perf_counter() - began:.0f} s")
     if figures:
         text = PAGE.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from trio_mcp import Context, McpError, Server, Settings
-from trio_mcp.testing import ConnectionLostError, RefusedError, SimulatedServer, serving
+from trio_mcp.testing import ConnectionLostError, RefusedError, SimulatedServer, current, serving
 from trio_mcp.testing.client import Transport
 
 V2024, V2025_03, V2025_06, V2025_11, V2026 = "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"
@@ -32,6 +32,16 @@ WAYS: tuple[tuple[Transport, str], ...] = (
     ("stdio", V2026),
 )
 
+#: Time is virtual, but who watches it is not free: the fewer rounds of a patrol until a silent client is found out, the
+#: more cuts there are in a second.
+SHORT = {
+    "session_idle": 60,
+    "idle_timeout": 20,
+    "head_timeout": 20,
+    "body_timeout": 20,
+    "keepalive": 5,
+    "sse_keepalive": 5,
+}
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 
 
@@ -65,13 +75,7 @@ def make_server(house: House, **settings: Any) -> Server:
         async with house.entered("lifespan"):
             yield "alive"
 
-    server = Server(
-        "house",
-        lifespan=lifespan,
-        settings=Settings(
-            **{"session_idle": 60, "idle_timeout": 20, "head_timeout": 20, "body_timeout": 20, **settings}
-        ),
-    )
+    server = Server("house", lifespan=lifespan, settings=Settings(**{**SHORT, **settings}))
 
     @server.tool
     async def count(ctx: Context, to: int = 3, gap: float = 0.5) -> str:
@@ -274,7 +278,13 @@ async def flood(transport: Transport, revision: str) -> None:
         client.stall()
         await trio.sleep(5)
         client.go_on()
-        await pending.result()
+        while not pending.done or pending.fault is not None:
+            try:
+                await pending.result()
+            except ConnectionLostError:
+                if transport != "notifications" or was_cut():
+                    raise
+                await pending.resume()  # this dialect closes a reader that is too far behind, to be come back to
         assert seen == list(range(60)), f"progress is missing or out of order: {seen}"
 
 
@@ -317,6 +327,12 @@ async def _listen(listening: Any) -> None:
     with suppress(ConnectionLostError):
         while True:
             await listening.receive()
+
+
+def was_cut() -> bool:
+    """Whether the kit has cut this run: then what was sent may never have arrived."""
+    simulation = current()
+    return simulation is not None and simulation.was_cut
 
 
 def text_of(result: Any) -> str:

@@ -30,6 +30,7 @@ from trio_mcp.testing import (
     serving,
     simulate,
     weather,
+    write_page,
 )
 from trio_mcp.testing.campaign import same_failure
 
@@ -279,6 +280,36 @@ def test_a_scenario_that_does_not_end_hangs_and_what_waits_is_told():
     assert "has not ended after 100 virtual seconds" in str(error)
     assert "wait for nothing" in str(error)
     assert "await trio.Event().wait()" in str(error)
+
+
+def test_a_scenario_that_swallows_its_cancellation_is_stopped_as_it_stands():
+    async def deaf() -> None:
+        while True:
+            try:
+                await trio.sleep(1)
+            except trio.Cancelled:
+                continue
+
+    error = error_of(deaf, patience=100)
+    assert isinstance(error, HangError)
+    assert "has not ended after 100 virtual seconds" in str(error)
+    assert "did not end when it was cancelled" in str(error)
+    assert simulate(fine).error is None, "the next run is as any other"
+
+
+def test_what_looks_at_each_step_and_fails_is_a_failure_of_the_run():
+    def prepare(simulation: Any) -> None:
+        simulation.on_step(lambda step: 1 / 0)
+
+    error = error_of(fine, prepare=prepare)
+    assert isinstance(error, InvariantError)
+    assert "what looks at each step failed: ZeroDivisionError" in str(error)
+
+
+def test_the_page_of_any_run_can_be_written(tmp_path: Path):
+    outcome = write_page(fine, Recipe(seed=3), tmp_path / "page.html", "a fine run")
+    assert outcome.error is None
+    assert "a fine run" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_a_scenario_that_goes_round_in_circles_is_ended(monkeypatch: pytest.MonkeyPatch):

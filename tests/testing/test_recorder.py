@@ -54,7 +54,7 @@ def test_every_task_begins_and_every_one_of_the_scenario_ends_once():
         assert kinds.count("exit") == 1
         assert mine[-1]["how"] == "done"
         assert mine[-1]["at"] == 1
-        assert task["parent"] == task_named(events, "main")["task"]
+        assert task["parent"] == task_named(events, "scenario")["task"]
     numbers = [event["task"] for event in of(events, "task")]
     assert numbers == list(range(1, len(numbers) + 1))
 
@@ -97,7 +97,7 @@ def test_who_woke_a_task_is_told_and_tasks_woken_together_come_in_order():
             event.set()
 
     events = trace_of(scenario)
-    main = task_named(events, "main")["task"]
+    main = task_named(events, "scenario")["task"]
     first = task_named(events, "wait 0")["task"]
     woken = [event["task"] for event in of(events, "wake") if event["by"] == main and event["task"] >= first]
     assert woken[-20:] == list(range(first, first + 20))
@@ -121,7 +121,7 @@ def test_a_cancel_tells_whom_it_reaches_why_and_by_whom():
 
     events = trace_of(scenario)
     [cancel] = [event for event in of(events, "cancel") if event["reason"] == "it is enough"]
-    sleeper, main = task_named(events, "sleep on")["task"], task_named(events, "main")["task"]
+    sleeper, main = task_named(events, "sleep on")["task"], task_named(events, "scenario")["task"]
     assert cancel["tasks"] == sorted([sleeper, main])
     assert (cancel["by"], cancel["source"]) == (main, "explicit")
 

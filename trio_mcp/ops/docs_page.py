@@ -89,8 +89,8 @@ def policy() -> str:
     return "; ".join(
         [
             "default-src 'none'",
-            f"script-src {_hash('script')}",
-            f"style-src {_hash('style')}",
+            f"script-src {inline_hash(_template(), 'script')}",
+            f"style-src {inline_hash(_template(), 'style')}",
             "connect-src 'self'",
             "img-src data:",
             "media-src data:",
@@ -103,8 +103,8 @@ def policy() -> str:
     )
 
 
-def _hash(element: str) -> str:
-    """The hash of the page's one inline script or style, as CSP 3 writes it."""
-    [content] = re.findall(rf"<{element}>(.*?)</{element}>", _template(), re.DOTALL)
+def inline_hash(page: str, element: str) -> str:
+    """The hash of a page's one inline script or style, as CSP 3 writes it."""
+    [content] = re.findall(rf"<{element}>(.*?)</{element}>", page, re.DOTALL)
     digest = hashlib.sha256(content.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -24,6 +24,7 @@ from trio_mcp.testing.shrink import shrink
 from trio_mcp.testing.simulation import Outcome, Scenario, Simulation, simulate
 from trio_mcp.testing.surroundings import surroundings
 from trio_mcp.testing.telling import deviations_in_words, excerpt, network_in_words
+from trio_mcp.testing.text import as_text
 from trio_mcp.testing.trace import Trace
 
 #: Runs that shrinking may cost.
@@ -182,7 +183,7 @@ class Campaign:
     # What was kept
 
     def replays(self) -> bool:
-        """Run what the surroundings want replayed, if it is of this scenario; whether it was.
+        """Run what the surroundings want replayed, if it is of this scenario; whether anything is to be replayed.
 
         Raises:
             SimulationFailure: it fails still.
@@ -193,7 +194,8 @@ class Campaign:
         text = file.read_text(encoding="utf-8")
         recipe = read_recipe(text)
         if json.loads(text).get("scenario", self.options.title) != self.options.title:
-            return False
+            surroundings().passed_over(self.options.title)
+            return True
         self.replay(recipe, file)
         return True
 
@@ -213,8 +215,9 @@ class Campaign:
             self._show(trace)
 
     def _show(self, trace: Trace) -> None:
-        if self.options.trace_page is not None:
-            self.options.trace_page.write_text(as_page(trace), encoding="utf-8")
+        file = self.options.trace_page
+        if file is not None:
+            file.write_text(as_text(trace) if file.suffix == ".txt" else as_page(trace), encoding="utf-8")
 
     # A failure
 

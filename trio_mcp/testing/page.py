@@ -5,8 +5,6 @@ trace any say in the document: it goes in as data, in a block which nothing in i
 allows one script, one style and no request.
 """
 
-import base64
-import hashlib
 import html
 import json
 import math
@@ -16,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+from trio_mcp.ops.docs_page import inline_hash
 from trio_mcp.testing.text import Line, Traced, plain, tell
 
 _SLOTS: Final = re.compile("__(TITLE|POLICY|TRACE)__")
@@ -70,8 +69,8 @@ def _policy() -> str:
     return "; ".join(
         [
             "default-src 'none'",
-            f"script-src {_hash('script')}",
-            f"style-src {_hash('style')}",
+            f"script-src {inline_hash(_template(), 'script')}",
+            f"style-src {inline_hash(_template(), 'style')}",
             "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",
@@ -79,8 +78,3 @@ def _policy() -> str:
             "trusted-types 'none'",
         ]
     )
-
-
-def _hash(element: str) -> str:
-    [content] = re.findall(rf"<{element}>(.*?)</{element}>", _template(), re.DOTALL)
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--trio-mcp-trace",
         type=Path,
         metavar="FILE.html",
-        help="write the trace of a failing or replayed run as one page to look at",
+        help="write the trace of a failing or replayed run as one page to look at; FILE.txt: as text",
     )
 
 
@@ -98,20 +98,29 @@ def pytest_runtest_call(item: pytest.Function) -> Generator[None, Any, Any]:
     def done(text: str) -> None:
         told = text if text.startswith(item.name) else f"{item.name}: {text}"
         item.user_properties.append(("simulation", told))
+        ran.append(told)
 
+    replay: Path | None = config.getoption("--trio-mcp-replay")
+    passed_over: list[str] = []
+    ran: list[str] = []
     by = Surroundings(
         test=item.name,
         command=lambda seed, file: _command(item.nodeid, seed, file),
         failures=config.rootpath / FAILURES,
         trace_page=config.getoption("--trio-mcp-trace"),
-        replay=config.getoption("--trio-mcp-replay"),
+        replay=replay,
+        passed_over=passed_over.append,
         done=done,
     )
     try:
         with surrounded(by):
-            return (yield)
+            result = yield
     except SimulationFailure as failure:
         told = str(failure)
+    else:
+        if ran or not passed_over:
+            return result
+        told = f"{replay} is no run of this test, which has {', '.join(passed_over)}: nothing was replayed"
     pytest.fail(told, pytrace=False)
 
 

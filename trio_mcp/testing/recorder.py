@@ -25,6 +25,13 @@ _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 """Of memory, in the `repr` of a task or a function."""
 
 
+_NAMES: Final = {
+    "trio_mcp.testing.simulation.Simulation.main": "scenario",
+    "<init>": "trio",
+    "<TrioToken.run_sync_soon task>": "trio's callbacks",
+}
+
+
 class Recorder(trio.abc.Instrument):
     """Writes into one `Trace`; attach it for the time of one run."""
 
@@ -94,7 +101,7 @@ class Recorder(trio.abc.Instrument):
         parent = None if nursery is None else nursery.parent_task
         lane = self._lanes[task] = _lane_of(task.name) or self._lanes.get(parent, "test")
         facts = {
-            "name": task.name,
+            "name": _named(task),
             "parent": self._tasks.get(parent),
             "nursery": self._nurseries.setdefault(nursery, len(self._nurseries)),
             "lane": lane,
@@ -150,7 +157,7 @@ class Recorder(trio.abc.Instrument):
         self._write("cancel", tasks=sorted(reached), reason=said, source=source, by=self._now)
 
     def _deviated(self, batch: int, early: Any, late: Any) -> None:
-        of = [f"{task.name!r}" for task in (early, late)]
+        of = [f"{_named(task)!r}" for task in (early, late)]
         if early.name == late.name:
             of = [f"{name} of {self._lanes[task]}" for name, task in zip(of, (early, late), strict=True)]
         self._write("deviation", text=f"batch {batch}: {of[0]} ran before {of[1]}")
@@ -186,6 +193,11 @@ class Recorder(trio.abc.Instrument):
     def failed(self, error: BaseException) -> None:
         """The run has failed."""
         self._write("failure", text=_told(error), traceback=_traceback(error), lane=self._lane_now())
+
+
+def _named(task: trio.lowlevel.Task) -> str:
+    """What a task is called; those of the run itself by a short name."""
+    return _NAMES.get(task.name, task.name)
 
 
 def _lane_of(name: str) -> str | None:

@@ -9,7 +9,7 @@ It refuses to hide a failure behind another: what the block raised goes first.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from functools import partial
 from typing import Any, Final
 
@@ -115,7 +115,7 @@ class SimulatedServer:
         try:
             with self.worker.listening():
                 async with trio.open_nursery() as server_nursery:
-                    with self._listening_pipes() as pipes:
+                    with closing(self.network.listen(self._pipe_name, 0, machine=self.name)) as pipes:
                         await server_nursery.start(self._serve, name=f"serve {self.name}")
                         server_nursery.start_soon(self._accept_pipes, pipes, server_nursery, name="accept pipes")
                         task_status.started()
@@ -135,9 +135,6 @@ class SimulatedServer:
         )
         self.ended_at = trio.current_time()
         self.ended.set()
-
-    def _listening_pipes(self) -> Any:
-        return _closing(self.network.listen(self._pipe_name, 0, machine=self.name))
 
     @property
     def _pipe_name(self) -> str:
@@ -280,19 +277,6 @@ class SimulatedServer:
             if self._store is not None and client.session_id is not None:
                 found += invariants.events_gapless(client, self._store.given.get(client.session_id, {}))
         return found
-
-
-class _closing:
-    """A listener that is closed when the block ends."""
-
-    def __init__(self, listener: Any) -> None:
-        self._listener = listener
-
-    def __enter__(self) -> Any:
-        return self._listener
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
 
 
 @asynccontextmanager

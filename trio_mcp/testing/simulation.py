@@ -294,13 +294,14 @@ def simulate(
 def _bury(simulation: Simulation) -> None:
     """Let what is left of a run go that was stopped as it stood: its tasks cannot end any more as tasks do."""
     simulation.scheduler.forget()
-    simulation.threads, simulation.network = Threads(), Network()
+    simulation.threads.nursery = None
+    simulation.network = Network()
     simulation._scope = trio.CancelScope()
     simulation.servers.clear()
     if simulation.recorder is not None:
         simulation.recorder.forget()
-    while gc.collect():  # what ends its coroutines may bring others back for a moment
-        pass
+    for _ in range(4):  # a coroutine that is closed runs once more, and brings back what it holds until the next round
+        gc.collect()
 
 
 def _only_cancelled(error: BaseException) -> bool:

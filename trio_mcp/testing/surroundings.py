@@ -19,8 +19,10 @@ class Surroundings:
         test: its name, for files that it keeps: two tests may have one scenario; empty: the scenario's is taken.
         command: makes the command that replays a seed, or a kept file, of the two arguments; None: a line of Python.
         failures: the folder where failing runs are kept; None: nowhere.
-        trace_page: where to write the page of a failing run, or of a replayed one; None: nowhere.
+        trace_page: where to write the page of a failing run, or of a replayed one (its text, where the name ends in
+            `.txt`); None: nowhere.
         replay: a kept file, which the campaign of its scenario runs instead of anything else.
+        passed_over: is told of each campaign that was not run because the kept file is of another.
         done: is told in words what a campaign did that found nothing.
     """
 
@@ -29,6 +31,7 @@ class Surroundings:
     failures: Path | None = Path(FAILURES)
     trace_page: Path | None = None
     replay: Path | None = None
+    passed_over: Callable[[str], None] = lambda title: None
     done: Callable[[str], None] = lambda text: None
 
 

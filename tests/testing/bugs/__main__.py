@@ -1,4 +1,7 @@
-"""`python -m tests.testing.bugs`: hunt all bugs and print the table; `--write` puts it and the traces into the page."""
+"""`python -m tests.testing.bugs`: hunt all bugs, prove what is mended, print the table.
+
+`--write` puts the table and the traces into the page.
+"""
 
 import argparse
 import re
@@ -18,6 +21,7 @@ def hunt() -> list[Found]:
         began = time.perf_counter()
         failure = bug.find()
         found.append(Found(bug=bug, failure=failure, seconds=time.perf_counter() - began))
+        print(f"{bug.name}: found in run {failure.runs}; mended: {bug.prove()}", flush=True)
     return found
 
 

@@ -27,7 +27,6 @@ _ROUTINE: Final = re.compile(
 _HARNESS: Final = "test"
 """The lane of what holds the scenario; of it only what it says is of interest."""
 _TOLD: Final = re.compile(r" (?:#|!!) ")
-_SHRUNK: Final = re.compile(r"shrunk from (\d+) deviations")
 
 
 @attrs.frozen(kw_only=True)
@@ -45,8 +44,7 @@ class Found:
 
     @property
     def before(self) -> int:
-        shrunk = _SHRUNK.search(str(self.failure))
-        return int(shrunk[1]) if shrunk else 0
+        return self.failure.before
 
     @property
     def after(self) -> int:
