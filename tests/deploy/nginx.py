@@ -264,7 +264,7 @@ def stepping(server: Server) -> trio.Semaphore:
 
 
 def impatient(text: str) -> str:
-    return changed(text, r"proxy_read_timeout 1h;", "proxy_read_timeout 400ms;")
+    return changed(text, r"proxy_read_timeout 1h;", "proxy_read_timeout 1200ms;")
 
 
 def recording(heard: bytearray, count: list[int] | None = None) -> Callable[[int], Any]:

@@ -190,8 +190,8 @@ async def test_a_websocket_that_is_left_cancels_its_calls():
 async def test_a_silent_websocket_outlives_the_proxys_patience():
     server = small_server(websocket_ping=0.1)
     async with fronted(server, change=impatient) as front, opened(f"ws://127.0.0.1:{front.port}/ws") as socket:
-        await say(socket, modern("tools/call", {"name": "wait", "arguments": {"seconds": 1}})[0])
-        assert (await hear(socket))["result"]["content"][0]["text"] == "waited 1"
+        await say(socket, modern("tools/call", {"name": "wait", "arguments": {"seconds": 2}})[0])
+        assert (await hear(socket))["result"]["content"][0]["text"] == "waited 2"
         front.shutdown.begin.set()  # trio-websocket fails when it is pinged while it closes
         assert (await closed(socket))[0] == 1001
 
