@@ -6,8 +6,8 @@ from tests.simulation.guarantees import GUARANTEES, cancellations_of, cases_of
 from tests.simulation.scenarios import Case, cases
 from trio_mcp.testing import cancel_everywhere, explore
 
-SEEDS = 5
-PLACES = 5
+SEEDS = 4
+PLACES = 4
 CASES = cases()
 CANCELLED = [pair for guarantee in GUARANTEES for pair in cancellations_of(guarantee)]
 

@@ -5,7 +5,7 @@ import pytest
 from tests.simulation.scenarios import Case, cases
 from trio_mcp.testing import cut_everywhere
 
-PLACES = 4
+PLACES = 3
 
 
 @pytest.mark.parametrize("case", [case for case in cases() if case.cut], ids=lambda case: case.name)
