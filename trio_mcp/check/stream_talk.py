@@ -4,6 +4,7 @@ HTTP+SSE and the dialect speak by POST and hear on a GET; a WebSocket does both 
 """
 
 import re
+from abc import abstractmethod
 from contextlib import AsyncExitStack
 from typing import ClassVar, Final
 from urllib.parse import urljoin, urlsplit
@@ -62,9 +63,9 @@ class ListeningTalk(DuplexTalk):
             raise Fault("the stream ended before its first event")
         self.target = self.find_target(self.first)
 
+    @abstractmethod
     def find_target(self, first: Event) -> str:
         """Where to post, from the first event."""
-        raise NotImplementedError
 
     def absent(self, fault: Fault) -> str | None:
         """Without a stream of events there is nothing of this transport."""
