@@ -20,7 +20,7 @@ from trio_mcp.testing import (
     serving,
     simulate,
 )
-from trio_mcp.testing.cutting import apply_cut
+from trio_mcp.testing.cuts import apply_cut
 from trio_mcp.testing.network import Network
 from trio_mcp.testing.recipe import Cut
 

@@ -21,7 +21,6 @@ from tests.simulation.scenarios import Case, cases
 from trio_mcp import Context, Server
 from trio_mcp.testing import Conditions, Cut, Recipe, connect, trace_of, weather
 from trio_mcp.testing.campaign import Campaign, Options
-from trio_mcp.testing.cutting import apply_cut
 
 ROOT = Path(__file__).parents[2]
 CHOSEN = (
@@ -142,7 +141,7 @@ def test_the_trace_of_a_failure_holds_neither_and_is_the_same():
 def test_who_watches_changes_nothing():
     for recipe in recipes(CHOSEN[0]).values():
         first, watched = trace_of(chosen()[CHOSEN[0]].run, recipe)
-        options = Options(title="unwatched", apply=apply_cut, check_memory=False)
+        options = Options(title="unwatched", check_memory=False)
         unwatched = Campaign(chosen()[CHOSEN[0]].run, options)._run(recipe)
         assert first.events
         assert (watched.steps, watched.batches, watched.seconds) == (

@@ -27,6 +27,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 import trio
 
+from trio_mcp.groups import leaves
 from trio_mcp.http.asgi import CLIENT_EXTENSION, CONNECTION_EXTENSION, App, Header
 from trio_mcp.http.byte_stream import ByteStream, PeerGoneError
 from trio_mcp.http.hangup import Hangups
@@ -296,7 +297,7 @@ class Connection:
             else:
                 await self._respond_reading_ahead(request, response)
         except Exception as error:
-            if _only_gone(error):
+            if all(isinstance(leaf, PeerGoneError) for leaf in leaves(error)):
                 raise PeerGoneError(str(error)) from None
             # A foreign application under our lane; McpApp has its own boundaries and does not get here.
             _log.exception("the application failed on %s %r", request.method, request.target)
@@ -452,13 +453,6 @@ class Connection:
                 _log.exception("what was to end with the client failed")
                 self._scope.cancel("what was to end with the client failed")
         self._callbacks.clear()
-
-
-def _only_gone(error: BaseException) -> bool:
-    """Whether all that happened is that the client left, in nurseries or not."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_only_gone(member) for member in error.exceptions)
-    return isinstance(error, PeerGoneError)
 
 
 def _not_running(*_: Any, **__: Any) -> None:

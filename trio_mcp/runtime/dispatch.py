@@ -11,6 +11,7 @@ from typing import Any, Final
 import trio
 
 from trio_mcp.exceptions import NotFoundError, PromptError, ResourceError, ToolError
+from trio_mcp.groups import leaves
 from trio_mcp.protocol.errors import INTERNAL_ERROR, McpError, invalid_params, legal_code, method_not_found
 from trio_mcp.protocol.revisions import supported_versions
 from trio_mcp.protocol.shaping import shape
@@ -77,12 +78,12 @@ def _failed(call: Call, error: BaseException) -> Answer:
 
 def _shown(call: Call, error: BaseException) -> Answer | None:
     """The answer where the error is meant for the client; None where it is not."""
-    leaves = _leaves(error)
-    if call.method.name == "tools/call" and all(isinstance(leaf, trio.TooSlowError) for leaf in leaves):
+    found = leaves(error)
+    if call.method.name == "tools/call" and all(isinstance(leaf, trio.TooSlowError) for leaf in found):
         result = failure(f"{call.params.name} gave up: what it waited for took too long")
         return Answer(encode_result(call.id, finished(call, result)), None, "timeout")
-    shown = [leaf for leaf in leaves if isinstance(leaf, (McpError, ToolError, ResourceError, PromptError))]
-    if len(shown) < len(leaves):
+    shown = [leaf for leaf in found if isinstance(leaf, (McpError, ToolError, ResourceError, PromptError))]
+    if len(shown) < len(found):
         return None
     first = shown[0]
     if call.method.name == "tools/call" and all(isinstance(leaf, ToolError) for leaf in shown):
@@ -107,13 +108,6 @@ def _log_failure(call: Call, error: BaseException) -> None:
     if call.method.name == "tools/call":
         facts["tool"] = call.params.name
     _log.error("%s %r failed", call.method.name, call.id, exc_info=error, extra=facts)
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    """The errors inside the groups that nurseries make."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for member in error.exceptions for leaf in _leaves(member)]
-    return [error]
 
 
 def _encoded(call: Call, error: McpError) -> Answer:

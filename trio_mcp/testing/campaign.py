@@ -12,16 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from trio_mcp.testing import invariants
+from trio_mcp.testing.cuts import apply_cut
 from trio_mcp.testing.page import as_page
-from trio_mcp.testing.recipe import Cut, Recipe, read_recipe
+from trio_mcp.testing.recipe import Recipe, read_recipe
 from trio_mcp.testing.server import follows_from_a_cut
 from trio_mcp.testing.shrink import shrink
-from trio_mcp.testing.simulation import Outcome, Scenario, Simulation, simulate
+from trio_mcp.testing.simulation import Outcome, Scenario, simulate
 from trio_mcp.testing.surroundings import surroundings
 from trio_mcp.testing.telling import deviations_in_words, excerpt, network_in_words
 from trio_mcp.testing.text import as_text
@@ -40,7 +41,6 @@ class Options:
         command, failures, trace_page: as in `Surroundings`.
         do_shrink: whether a failing run is shrunk.
         check_memory: whether the objects of servers are counted after each run.
-        apply: carries out a cut.
     """
 
     title: str
@@ -49,7 +49,6 @@ class Options:
     trace_page: Path | None = attrs.field(factory=lambda: surroundings().trace_page)
     do_shrink: bool = True
     check_memory: bool = True
-    apply: Callable[[Simulation, Cut], None] = lambda simulation, cut: None
 
 
 @attrs.define
@@ -135,15 +134,14 @@ class Campaign:
         self.options = options
         self.report = Report(options.title)
         self._replayed: Path | None = None
-        self._began = time.perf_counter()
 
     @contextmanager
     def running(self) -> Iterator[Report]:
         """Count objects for the time of the block, and time it; what was done is told if nothing failed."""
-        self._began = time.perf_counter()
+        began = time.perf_counter()
         with _objects_counted() if self.options.check_memory else nullcontext():
             yield self.report
-        self.report.wall = time.perf_counter() - self._began
+        self.report.wall = time.perf_counter() - began
         surroundings().done(str(self.report))
 
     def run(self, recipe: Recipe) -> Outcome:
@@ -165,7 +163,7 @@ class Campaign:
             recipe.seed,
             given=recipe.given,
             conditions=recipe.conditions,
-            prepare=(lambda simulation: None) if cut is None else (lambda simulation: options.apply(simulation, cut)),
+            prepare=(lambda simulation: None) if cut is None else (lambda simulation: apply_cut(simulation, cut)),
             patience=recipe.patience,
             settling=recipe.settling,
             trace=trace,
@@ -313,6 +311,13 @@ def _objects_counted() -> Iterator[None]:
         if collecting:
             gc.enable()
         gc.unfreeze()
+
+
+def scenario_name(scenario: Any) -> str:
+    """What a scenario is called."""
+    while hasattr(scenario, "func"):
+        scenario = scenario.func
+    return str(getattr(scenario, "__name__", "scenario"))
 
 
 def same_failure(one: str | None, other: str) -> bool:

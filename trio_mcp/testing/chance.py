@@ -32,29 +32,18 @@ class Draws:
 
     def pick(self, choices: int, odds: float = 1) -> int:
         """One of `choices` choices from 0 on; the plain one unless the dice fall within `odds`."""
-        number = self.drawn
-        self.drawn += 1
-        if self._given is not None:
-            choice = min(self._given.get((self.name, number), 0), choices - 1)
-        elif choices < 2 or (odds < 1 and self._random.random() >= odds):
-            return 0
-        else:
+        choice = 0
+        if self._given is None and choices > 1 and (odds >= 1 or self._random.random() < odds):
             choice = self._random.randrange(choices)
-        if choice:
-            self._chance.deviations[self.name, number] = choice
-        return choice
+        return self._next(choice, choices)
 
     def happens(self, odds: float) -> bool:
         """Whether something happens that does not on the plain way."""
-        number = self.drawn
+        return bool(self._next(int(self._given is None and self._random.random() < odds), 2))
+
+    def _next(self, choice: int, choices: int) -> int:
         self.drawn += 1
-        if self._given is not None:
-            choice = min(self._given.get((self.name, number), 0), 1)
-        else:
-            choice = int(self._random.random() < odds)
-        if choice:
-            self._chance.deviations[self.name, number] = choice
-        return bool(choice)
+        return self.take(choice, self.drawn - 1, choices)
 
     def take(self, choice: int, number: int, choices: int) -> int:
         """Note a choice of so many that somebody else made, under a number of theirs.

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import attrs
 
-from trio_mcp.testing.campaign import Campaign, Options, Report
+from trio_mcp.testing.campaign import Campaign, Options, Report, scenario_name
+from trio_mcp.testing.cuts import called, connected
 from trio_mcp.testing.network import Conditions
 from trio_mcp.testing.recipe import Cut, Kind, Recipe
 from trio_mcp.testing.simulation import PATIENCE, Scenario, Simulation, simulate
@@ -54,7 +55,7 @@ def cut_everywhere(
     return _everywhere(
         scenario,
         client,
-        _connected,
+        connected,
         kinds,
         seeds,
         most,
@@ -83,7 +84,7 @@ def cancel_everywhere(
     return _everywhere(
         scenario,
         tool,
-        _called,
+        called,
         ("cancel",),
         seeds,
         most,
@@ -104,8 +105,7 @@ def _everywhere(
     plain: Recipe,
     options: dict[str, Any],
 ) -> Report:
-    name = title or str(getattr(scenario, "__name__", "scenario"))
-    campaign = Campaign(scenario, Options(title=name, apply=apply_cut, **options))
+    campaign = Campaign(scenario, Options(title=title or scenario_name(scenario), **options))
     if campaign.replays():
         return campaign.report
     with campaign.running():
@@ -149,61 +149,3 @@ def _spread(places: list[int], most: int | None) -> list[int]:
     if most < 2:
         return places[:most]
     return [places[number * (len(places) - 1) // (most - 1)] for number in range(most)]
-
-
-def _connected(simulation: Simulation, client: str) -> bool:
-    return any(link.host == client and link.client.is_open for link in simulation.network.links)
-
-
-def _called(simulation: Simulation, tool: str) -> bool:
-    return any(_calls(simulation, tool))
-
-
-def _calls(simulation: Simulation, tool: str) -> list[Any]:
-    return [
-        call
-        for server in simulation.servers
-        for call in server.host.calls
-        if getattr(call.params, "name", None) == tool and call.cancelled_at is None
-    ]
-
-
-def apply_cut(simulation: Simulation, cut: Cut) -> None:
-    """Have a cut carried out after its step."""
-
-    def look(step: int) -> None:
-        if step == cut.step:
-            simulation.was_cut = True
-            simulation.fault(str(cut))
-            if cut.kind == "cancel":
-                _cancel(simulation, cut.subject)
-            else:
-                _cut(simulation, cut.subject, cut.kind)
-
-    simulation.on_step(look)
-
-
-def _cut(simulation: Simulation, client: str, kind: Kind) -> None:
-    for link in simulation.network.links:
-        if link.host == client and link.client.is_open:
-            if kind == "close":
-                link.client.close()
-            elif kind == "abort":
-                link.client.reset()
-            else:
-                link.client.freeze()
-
-
-def _cancel(simulation: Simulation, tool: str) -> None:
-    """Cancel as the client's own cancellation does, and tell the client that it did."""
-    reason = "the simulation cancelled it"
-    for server in simulation.servers:
-        for call in [call for call in _calls(simulation, tool) if call.host is server.host]:
-            for client in server.clients:
-                if client.session_id in (None, call.session_id):
-                    client.cancel_soon(call.id, reason)
-            if hasattr(call, "owed"):
-                call.owed = False
-            else:
-                call.answer_wanted = False
-            call.cancel(reason)

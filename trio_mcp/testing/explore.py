@@ -6,9 +6,8 @@ from typing import Any, Final
 
 import attrs
 
-from trio_mcp.testing.campaign import Campaign, Options, Report
+from trio_mcp.testing.campaign import Campaign, Options, Report, scenario_name
 from trio_mcp.testing.chance import Chance
-from trio_mcp.testing.cutting import apply_cut
 from trio_mcp.testing.network import Conditions
 from trio_mcp.testing.page import as_page
 from trio_mcp.testing.recipe import Recipe, read_recipe
@@ -59,7 +58,7 @@ def explore(
     Raises:
         SimulationFailure: a run failed; it is told how to replay it.
     """
-    campaign = Campaign(scenario, Options(title=title or scenario_name(scenario), apply=apply_cut, **options))
+    campaign = Campaign(scenario, Options(title=title or scenario_name(scenario), **options))
     recipe = Recipe(settling=settling, expect_errors=expect_errors, patience=patience)
     if campaign.replays():
         return campaign.report
@@ -78,7 +77,7 @@ def replay(scenario: Scenario, file: str | Path, *, title: str | None = None, **
         ValueError: the file is none of a run.
     """
     recipe = read_recipe(Path(file).read_text(encoding="utf-8"))
-    campaign = Campaign(scenario, Options(title=title or scenario_name(scenario), apply=apply_cut, **options))
+    campaign = Campaign(scenario, Options(title=title or scenario_name(scenario), **options))
     campaign.replay(recipe, Path(file))
     return campaign.report
 
@@ -87,7 +86,7 @@ def trace_of(scenario: Scenario, recipe: Recipe, title: str | None = None) -> tu
     """The trace of one run, whatever becomes of it."""
     name = title or scenario_name(scenario)
     trace = Trace(name, recipe.seed)
-    campaign = Campaign(scenario, Options(title=name, apply=apply_cut, check_memory=False))
+    campaign = Campaign(scenario, Options(title=name, check_memory=False))
     return trace, campaign._run(recipe, trace)
 
 
@@ -96,10 +95,3 @@ def write_page(scenario: Scenario, recipe: Recipe, file: str | Path, title: str 
     trace, outcome = trace_of(scenario, recipe, title)
     Path(file).write_text(as_page(trace), encoding="utf-8")
     return attrs.evolve(outcome, trace=trace)
-
-
-def scenario_name(scenario: Any) -> str:
-    """What a scenario is called."""
-    while hasattr(scenario, "func"):
-        scenario = scenario.func
-    return str(getattr(scenario, "__name__", "scenario"))

@@ -1,7 +1,7 @@
 """`Recipe`: everything that one run is made of, and how it is kept in a file. The same recipe gives the same run."""
 
 import json
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal
 
 import attrs
 
@@ -10,7 +10,6 @@ from trio_mcp.testing.network import Conditions
 from trio_mcp.testing.simulation import PATIENCE
 
 Kind = Literal["close", "abort", "stall", "cancel"]
-KINDS: Final[tuple[str, ...]] = get_args(Kind)
 
 
 @attrs.frozen

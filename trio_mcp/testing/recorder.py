@@ -16,6 +16,7 @@ from unittest.mock import patch
 import trio
 from trio.testing import MockClock
 
+from trio_mcp.groups import leaves
 from trio_mcp.testing.network import Link, Network
 from trio_mcp.testing.schedule import Scheduler
 from trio_mcp.testing.trace import Trace
@@ -133,7 +134,7 @@ class Recorder(trio.abc.Instrument):
             frame = frame.f_back
         error = getattr(frame.f_locals.get("outcome"), "error", None)
         how = "done"
-        if error is not None and _only_cancelled(error):
+        if error is not None and only_cancelled(error):
             how = "cancelled"
         elif error is not None:
             how = f"failed: {_told(error)}"
@@ -211,16 +212,16 @@ def _lane_of(name: str) -> str | None:
     return "server" if name.startswith("serve ") else None
 
 
-def _only_cancelled(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return all(_only_cancelled(member) for member in error.exceptions)
-    return isinstance(error, trio.Cancelled)
+def only_cancelled(error: BaseException) -> bool:
+    """Whether nothing but a cancellation comes by."""
+    return all(isinstance(leaf, trio.Cancelled) for leaf in leaves(error))
 
 
 def _told(error: BaseException) -> str:
-    if isinstance(error, BaseExceptionGroup):
-        return "; ".join(_told(member) for member in error.exceptions)
-    return _ADDRESS.sub("", f"{type(error).__name__}: {error}") if str(error) else type(error).__name__
+    return "; ".join(
+        _ADDRESS.sub("", f"{type(leaf).__name__}: {leaf}") if str(leaf) else type(leaf).__name__
+        for leaf in leaves(error)
+    )
 
 
 def _traceback(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import trio
 
+from trio_mcp.groups import leaves
 from trio_mcp.http.asgi import App, Receive, Scope, Send
 from trio_mcp.http.byte_stream import peer_of
 from trio_mcp.protocol.errors import INTERNAL_ERROR, McpError
@@ -328,9 +329,7 @@ async def serving(
 
 def only_lost(error: BaseException) -> bool:
     """Whether all that happened is that a client's connection was lost."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(only_lost(member) for member in error.exceptions)
-    return isinstance(error, ConnectionLostError)
+    return all(isinstance(leaf, ConnectionLostError) for leaf in leaves(error))
 
 
 def follows_from_a_cut(error: BaseException) -> bool:
@@ -338,11 +337,13 @@ def follows_from_a_cut(error: BaseException) -> bool:
 
     A session that ended with its connection refuses what comes to it on another one; an internal error is no refusal.
     """
-    if isinstance(error, BaseExceptionGroup):
-        return all(follows_from_a_cut(member) for member in error.exceptions)
-    if isinstance(error, McpError):
-        return error.code != INTERNAL_ERROR
-    return isinstance(error, (ConnectionLostError, RefusedError, RequestCancelledError, ConnectionRefusedError))
+    return all(
+        leaf.code != INTERNAL_ERROR if isinstance(leaf, McpError) else isinstance(leaf, _FOLLOW)
+        for leaf in leaves(error)
+    )
+
+
+_FOLLOW: Final = (ConnectionLostError, RefusedError, RequestCancelledError, ConnectionRefusedError)
 
 
 def connect(

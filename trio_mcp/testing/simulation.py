@@ -18,9 +18,9 @@ import trio
 from trio.testing import MockClock
 
 from trio_mcp.testing.chance import Chance, Deviations
-from trio_mcp.testing.invariants import InvariantError
+from trio_mcp.testing.invariants import InvariantError, no_task_left, require
 from trio_mcp.testing.network import Conditions, Network
-from trio_mcp.testing.recorder import Recorder
+from trio_mcp.testing.recorder import Recorder, only_cancelled
 from trio_mcp.testing.schedule import Scheduler
 from trio_mcp.testing.tasks import lift_shields, living_tasks, tree_of_tasks, where_it_hangs
 from trio_mcp.testing.threads import Threads
@@ -113,7 +113,6 @@ class Simulation:
         self.excuse = excuse
         self.servers: list[Any] = []
         self.was_cut = False
-        self.watchers: list[Callable[[], list[str]]] = []
         self.violations: list[str] = []
         self.hang: str | None = None
         self._scope = trio.CancelScope()
@@ -137,7 +136,7 @@ class Simulation:
 
     def failing(self, error: BaseException) -> None:
         """Mark in the trace where the scenario fails: called by whoever sees the error first."""
-        if self.recorder is not None and not self._failing and not self.excuse(error) and not _only_cancelled(error):
+        if self.recorder is not None and not self._failing and not self.excuse(error) and not only_cancelled(error):
             self._failing = True
             self.recorder.failed(error)
 
@@ -182,9 +181,7 @@ class Simulation:
                 await self.threads.ended()
             if self.hang is not None:
                 raise HangError(self.hang)
-            left = sorted(task.name for task in living_tasks() - before)
-            if left:
-                raise InvariantError([f"a task is left: {name}" for name in left])
+            require(no_task_left(before))
             if self.recorder is not None:
                 self.recorder.stop()
             simulation_nursery.cancel_scope.cancel("the scenario has ended")
@@ -302,13 +299,6 @@ def _bury(simulation: Simulation) -> None:
         simulation.recorder.forget()
     for _ in range(4):  # a coroutine that is closed runs once more, and brings back what it holds until the next round
         gc.collect()
-
-
-def _only_cancelled(error: BaseException) -> bool:
-    """Whether nothing but a cancellation comes by."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_only_cancelled(member) for member in error.exceptions)
-    return isinstance(error, trio.Cancelled)
 
 
 def _bare(error: BaseException) -> BaseException:
